@@ -1,0 +1,73 @@
+/**
+ * The cluster map: who holds and who serves each slot, as an immutable value.
+ *
+ * Only the master makes new maps; each has a higher epoch and is durable before anyone may see it. `slotEpoch` rises
+ * whenever the slot's record changes in any way and is the only thing that fences; `term` is the slotEpoch at which the
+ * slot's primary was set or restarted (rule F9).
+ */
+import type { Address, ClusterId, Epoch, PeerId, SlotNumber, StoreId } from '../core/ids.js';
+
+export type PeerState = 'up' | 'down' | 'draining' | 'maintenance' | 'removed';
+
+export interface PeerRecord {
+  readonly id: PeerId;
+  readonly storeId: StoreId;
+  readonly address: Address;
+  /** The address whose hash gave the tokens; a later change of address moves nothing. */
+  readonly tokenAddress: Address;
+  readonly zone: string;
+  readonly weight: number;
+  readonly state: PeerState;
+  /** The newest start of the peer's process that the master has answered. */
+  readonly incarnation: number;
+}
+
+export interface SlotRecord {
+  readonly slotEpoch: Epoch;
+  readonly term: Epoch;
+  /** Undefined only before the first peer has joined. */
+  readonly primary: PeerId | undefined;
+  /** Holds every acknowledged write of the slot; the primary is one of them. */
+  readonly inSync: readonly PeerId[];
+  readonly joining: readonly PeerId[];
+  /** Set when the primary of this term took over by a handover of that term (rule F20). */
+  readonly handoverOf?: Epoch;
+  /** Members that left the set while others stayed, with the slotEpoch of it (rule F26). */
+  readonly removed?: readonly { readonly peer: PeerId; readonly atEpoch: Epoch }[];
+}
+
+export interface Pool {
+  readonly name: string;
+  readonly replicas: number;
+  readonly minInSync: number;
+}
+
+export interface ClusterMap {
+  readonly clusterId: ClusterId;
+  readonly epoch: Epoch;
+  /** Random, renewed by recover: a cloned or restored master is told by it. */
+  readonly lineage: string;
+  /** The start of the master's process that wrote this map. */
+  readonly masterIncarnation: number;
+  readonly repairGraceMs: number;
+  readonly quarantineMs: number;
+  readonly pool: Pool;
+  /** In order of joining. */
+  readonly peers: readonly PeerRecord[];
+  /** Index is the slot number; a power of two many. */
+  readonly slots: readonly SlotRecord[];
+}
+
+export function peerOf(map: ClusterMap, id: PeerId): PeerRecord | undefined {
+  return map.peers.find((peer) => peer.id === id);
+}
+
+/** Slot of a hash: its top bits. `slotCount` is a power of two. */
+export function slotOfHash(hash: bigint, slotCount: number): SlotNumber {
+  return Number(hash >> BigInt(64 - Math.log2(slotCount)));
+}
+
+/** In sync but not primary. */
+export function backupsOf(record: SlotRecord): readonly PeerId[] {
+  return record.inSync.filter((peer) => peer !== record.primary);
+}

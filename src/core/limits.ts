@@ -1,0 +1,51 @@
+/** Every bound of the system, each with its reason. */
+export const limits = {
+  // Names and records.
+  nameBytesMax: 1024, // fits an LMDB key beside hash, kind and bucket
+  bucketLengthMin: 3, // as S3 has it, so that a gateway can map buckets one to one
+  bucketLengthMax: 63,
+  metadataBytesMax: 16 * 1024, // a record is read for every stat and listing repair; it must stay small
+  metadataEntriesMax: 256,
+  contentTypeBytesMax: 255,
+
+  // Bytes.
+  blockBytes: 64 * 1024, // the unit of checksums: small ranges stay cheap to verify
+  inlineBytesMax: 64 * 1024, // up to here LMDB beats a file of its own (measured, see docs/decisions)
+  segmentBytesDefault: 4 * 1024 * 1024, // bounded work per request, and large files spread over all peers
+  segmentBytesMin: 1024 * 1024,
+  segmentBytesMax: 16 * 1024 * 1024,
+  segmentsMax: 1024 * 1024, // 4 TiB at the default segment size
+  fileHeaderBytes: 4096, // holds the block checksums of the largest segment and the longest name
+
+  // The wire.
+  frameHeaderBytesMax: 1024 * 1024,
+  framePayloadBytesMax: 16 * 1024 * 1024,
+  msgpackDepthMax: 16,
+  msgpackEntriesMax: 4096,
+  uncreditedBytesMax: 68 * 1024, // larger payloads ask for byte credit first, so nothing is sent to be refused
+  requestsInFlightMax: 1024, // per connection; beyond it the receiver stops reading
+
+  // Memory.
+  clientCreditBytes: 48 * 1024 * 1024, // payloads of clients held at once by one peer
+  replicationCreditBytes: 48 * 1024 * 1024, // kept apart: replication must never wait for clients (deadlock)
+  replyBytesInFlightMax: 16 * 1024 * 1024, // per connection, until its reader takes them
+  clientWindowBytes: 32 * 1024 * 1024, // segments of one transfer under way
+  clientWindowSegments: 8,
+  smallWritesBytesMax: 32 * 1024 * 1024, // uncredited payloads held at once by one peer before it stops reading
+
+  // Listing.
+  listPageRowsMax: 1000, // bounds the time one page may hold the event loop
+  comparePageRowsMax: 2000,
+
+  // Cluster.
+  replicasMax: 3,
+  slotsDefault: 1024,
+  slotsMax: 16_384,
+  peersMax: 500,
+  tokensPerWeight: 128,
+  digestBuckets: 64,
+
+  // Disk.
+  reserveFraction: 0.02, // keeps deletes and the index working on a full disk
+  reserveBytesMin: 256 * 1024 * 1024,
+} as const;

@@ -1,0 +1,70 @@
+/**
+ * What a peer or master asks of its disk. One contract suite (test/contract) holds for the real and the simulated one.
+ */
+
+/** The tables of a peer's index; src/peer/index-layout.ts says what stands in each. */
+export const indexTables = ['meta', 'entries', 'names', 'ids', 'digests', 'promises', 'files', 'surplus'] as const;
+export type IndexTable = (typeof indexTables)[number];
+
+export interface RangeOptions {
+  /** Inclusive. */
+  readonly from: Uint8Array;
+  /** Exclusive; to the end of the table when absent. */
+  readonly to?: Uint8Array;
+  readonly limit?: number;
+}
+
+export interface IndexReader {
+  get(table: IndexTable, key: Uint8Array): Uint8Array | undefined;
+  /** In byte order of keys. The whole answer is read at once: callers bound it with `limit`. */
+  range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[];
+  keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[];
+}
+
+export interface IndexTransaction extends IndexReader {
+  put(table: IndexTable, key: Uint8Array, value: Uint8Array): void;
+  delete(table: IndexTable, key: Uint8Array): void;
+}
+
+/**
+ * An ordered, durable key-value store. Reads outside a transaction see durable state only (rule F4). Values returned
+ * are the caller's to keep.
+ */
+export interface IndexStore extends IndexReader {
+  /**
+   * Runs `body` inside a write transaction and resolves with its result once that is durable. Bodies run in the order
+   * they were given and may share one commit. A body reads first, decides, and writes last: what it has written is
+   * **not** undone when it throws. Throws StorageFailure when the commit fails (fatal), DfsError `no-space` when the
+   * disk is full and the commit had no effect.
+   */
+  transact<T>(body: (transaction: IndexTransaction) => T): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** 32 hex digits, random, never reused. */
+export type FileId = string;
+
+export interface ByteStore {
+  /**
+   * Creates the file exclusively and resolves when header, bytes and the folder entry are durable. Throws DfsError
+   * `no-space` (the partial file is removed) or StorageFailure (fatal).
+   */
+  create(id: FileId, header: Uint8Array, bytes: Uint8Array): Promise<void>;
+  /**
+   * Reads up to `length` bytes from `offset`, fewer at the end of the file; undefined when there is no such regular
+   * file (a link, folder or pipe in its place is never followed). Throws DfsError `integrity` on a read error.
+   */
+  read(id: FileId, range: { offset: number; length: number }): Promise<Uint8Array | undefined>;
+  sizeOf(id: FileId): Promise<number | undefined>;
+  remove(id: FileId): Promise<void>;
+  /** Files present, a page at a time in order of id; an empty page ends it. */
+  list(after: FileId | undefined, limit: number): Promise<readonly { id: FileId; modifiedAtMs: number }[]>;
+  space(): Promise<{ freeBytes: number; totalBytes: number }>;
+}
+
+/** A folder of small files that are replaced in one step: temp, fsync, rename, fsync of the folder. */
+export interface SmallFiles {
+  read(name: string): Promise<Uint8Array | undefined>;
+  /** Resolves when durable. */
+  replace(name: string, content: Uint8Array): Promise<void>;
+}

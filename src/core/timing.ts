@@ -1,0 +1,38 @@
+/** Every interval and time-out of the protocol in milliseconds, each with what it trades. */
+export const timing = {
+  pingIntervalMs: 200, // the brief's: master → peer
+  suspectAfterMs: 600, // three missed pings: a note, nothing more
+  downAfterMs: 1000, // a peer that does not answer for so long loses its slots
+  refusedRetryMs: 30, // two refused connects this far apart: the process is gone
+  masterLateMs: 200, // a master late by this much gives no verdict that round
+  masterListenMs: 1000, // a restarted master hears the peers for so long before it judges
+  steadyBeforeHandoverMs: 5000, // a returning peer gets its primaries back when it has been up so long
+
+  beaconIntervalMs: 50,
+  leaseMs: 150, // from the moment before the beacon was sent; short, so that failover is fast
+  leaseWaitMs: 170, // what a new primary waits after its last grant; longer than leaseMs by the clock rates' slack
+  silentReplicaMs: 400, // a replica silent for so long is removed by a compare-and-set
+  primaryLateMs: 100, // a primary late by this much gives no verdict about replicas that round
+  reconnectMs: 30, // a broken link is tried again after this pause
+
+  helloRetryMs: 100, // peer → master, again and again until answered
+  helloTimeoutMs: 2000,
+  connectTimeoutMs: 1000,
+  keepAliveMs: 5000, // idle connections prove they are alive this often
+  halfOpenAfterMs: 15_000, // no byte for so long on a connection that should speak: closed
+  stalledUploadMs: 10_000, // granted credit on which no byte arrives is taken back
+
+  changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered
+  mapWatchMs: 1000, // longest time a map watch is held open
+
+  requestIdMaxAgeMs: 10 * 60_000, // older ids are refused (S6)
+  idTableMs: 5 * 60_000, // ids are kept in tables of this width, dropped whole
+  idKeepMs: 15 * 60_000,
+  housekeepingMs: 1000, // sweeps, id tables, surplus copies: looked at this often
+
+  clientHedgeMs: 250, // an unanswered request makes the client look for a newer map
+  clientRetryMinMs: 10,
+  clientRetryMaxMs: 250,
+  clientTimeoutMs: 30_000,
+  stopWithinMs: 10_000, // SIGTERM to exit
+} as const;
