@@ -3,7 +3,7 @@
  */
 
 /** The tables of a peer's index; src/peer/index-layout.ts says what stands in each. */
-export const indexTables = ['meta', 'entries', 'names', 'ids', 'digests', 'promises', 'files', 'surplus'] as const;
+export const indexTables = ['meta', 'entries', 'names', 'ids', 'digests', 'promises', 'files', 'sweeps', 'surplus'] as const;
 export type IndexTable = (typeof indexTables)[number];
 
 export interface RangeOptions {
