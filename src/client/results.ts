@@ -1,0 +1,222 @@
+/**
+ * What the calls of the library take and return: the plain values of docs and `--json`.
+ *
+ * Versions are text ("epoch.counter") that can be passed back as `ifVersion`; times are ISO 8601 in UTC; checksums are
+ * "xxh64:" and 16 hex digits, comparable to `xxhsum -H64`.
+ */
+import type { Address, PeerId } from '../core/ids.js';
+
+export interface PeerAddress {
+  readonly id: PeerId;
+  readonly address: Address;
+}
+
+export interface Copies {
+  /** Members of the committed in-sync set that answered durable: the least over the record and all segments. */
+  readonly durable: number;
+  readonly wanted: number;
+}
+
+/** The acknowledgement of a change: where it is kept and how many copies were on stable storage by then. */
+export interface ChangeReceipt {
+  readonly bucket: string;
+  readonly name: string;
+  readonly version: string;
+  readonly slot: number;
+  readonly slotEpoch: number;
+  readonly primary: PeerAddress;
+  readonly backups: readonly PeerAddress[];
+  readonly copies: Copies;
+  readonly degraded: boolean;
+  /** The most attempts that one of its requests took. */
+  readonly attempts: number;
+  readonly durationMs: number;
+}
+
+/** The acknowledgement of a stored file. */
+export interface Receipt extends ChangeReceipt {
+  readonly size: number;
+  readonly segments: number;
+  readonly checksum: string;
+}
+
+export interface FileStat {
+  readonly bucket: string;
+  readonly name: string;
+  readonly version: string;
+  readonly size: number;
+  readonly checksum: string;
+  readonly segments: number;
+  readonly segmentBytes: number;
+  readonly contentType?: string;
+  readonly metadata: Readonly<Record<string, string>>;
+  readonly createdAt: string;
+  readonly modifiedAt: string;
+}
+
+export interface ListEntry {
+  readonly bucket: string;
+  readonly name: string;
+  readonly size: number;
+  readonly version: string;
+  readonly checksum: string;
+  readonly contentType?: string;
+  readonly modifiedAt: string;
+  readonly segments: number;
+}
+
+/** Anything that yields bytes: a Readable is one. Strings are stored as UTF-8. */
+export type Source = Uint8Array | string | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
+
+export interface CallOptions {
+  readonly signal?: AbortSignal;
+  /** Longest time without progress, instead of the client's. */
+  readonly timeoutMs?: number;
+  /** Longest time for the whole call, instead of the client's. */
+  readonly deadlineMs?: number;
+}
+
+export interface ChangeOptions extends CallOptions {
+  /** Refused `conflict` unless the file has exactly this version. */
+  readonly ifVersion?: string;
+}
+
+export interface PutOptions extends ChangeOptions {
+  /** When given, the source must have exactly so many bytes, or the call fails and the old version stays. */
+  readonly size?: number;
+  readonly contentType?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+  /** Refused `conflict` when the name exists. */
+  readonly ifAbsent?: boolean;
+  /** 1–16 MiB, a whole number of blocks of 64 KiB. */
+  readonly segmentBytes?: number;
+  /** Called with the bytes of the source that are stored so far. */
+  readonly onProgress?: (storedBytes: number) => void;
+}
+
+export interface MetadataOptions extends ChangeOptions {
+  /** Replaces the content type too. */
+  readonly contentType?: string;
+}
+
+export type Consistency = 'linearizable' | 'any';
+
+export interface StatOptions extends CallOptions {
+  readonly consistency?: Consistency;
+}
+
+export interface GetOptions extends StatOptions {
+  /** Bytes `start` to `end` − 1; to the end of the file without `end`. An `end` beyond the file is cut to it. */
+  readonly range?: { readonly start: number; readonly end?: number };
+  /** Refused `gone` when the file has another version. */
+  readonly ifVersion?: string;
+}
+
+/** An opened file. Its body keeps the version it began with, or ends with the refusal `gone`. */
+export interface ReceivedFile {
+  readonly stat: FileStat;
+  /** The bytes that the body holds, `end` exclusive. */
+  readonly range: { readonly start: number; readonly end: number };
+  /** False when `consistency: 'any'` read what may yet be rolled back. */
+  readonly acknowledged: boolean;
+  /** Can be read once. Every piece is verified before it is yielded. */
+  readonly body: AsyncIterable<Uint8Array>;
+  /** The whole body in memory. */
+  bytes(): Promise<Uint8Array>;
+}
+
+export interface ListOptions extends CallOptions {
+  readonly prefix?: string;
+  /** Only names after this one, in order of UTF-8 bytes. */
+  readonly after?: string;
+  readonly limit?: number;
+}
+
+export type CopyState = 'ok' | 'missing' | 'damaged' | 'unreachable' | 'unknown';
+
+export interface SegmentCopy extends PeerAddress {
+  readonly role: 'primary' | 'backup' | 'joining';
+  readonly state: CopyState;
+}
+
+export interface SegmentLocation {
+  readonly index: number;
+  readonly slot: number;
+  readonly size: number;
+  readonly copies: readonly SegmentCopy[];
+}
+
+export interface Location {
+  readonly bucket: string;
+  readonly name: string;
+  readonly hash: string;
+  readonly slot: number;
+  readonly slotEpoch: number;
+  readonly primary: PeerAddress | null;
+  readonly backups: readonly PeerAddress[];
+  readonly exists: boolean;
+  readonly version?: string;
+  readonly segments: readonly SegmentLocation[];
+}
+
+export interface PeerStatus {
+  readonly id: PeerId;
+  readonly address: Address;
+  readonly zone: string;
+  readonly weight: number;
+  readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'removed';
+  readonly storeId: string;
+  readonly incarnation: number;
+  readonly primarySlots: number;
+  readonly backupSlots: number;
+  readonly joiningSlots: number;
+  readonly files: number;
+  readonly bytes: number;
+  readonly freeBytes: number;
+  readonly lastHeardMs: number;
+}
+
+export interface ClusterStatus {
+  readonly clusterId: string;
+  readonly epoch: number;
+  readonly health: 'healthy' | 'degraded' | 'unavailable';
+  readonly reasons: readonly string[];
+  readonly replicas: number;
+  readonly minInSync: number;
+  readonly uptimeSeconds: number;
+  readonly files: number;
+  readonly bytes: { readonly logical: number; readonly stored: number };
+  readonly master: { readonly address: Address };
+  readonly peers: readonly PeerStatus[];
+  readonly slots: {
+    readonly total: number;
+    readonly whole: number;
+    readonly degraded: number;
+    readonly unavailable: number;
+  };
+  readonly repair: {
+    readonly slotsLeft: number;
+    readonly bytesLeft: number;
+    readonly bytesPerSecond: number;
+    readonly etaSeconds: number | null;
+  };
+}
+
+export interface ClusterEvent {
+  readonly seq: number;
+  readonly at: string;
+  readonly epoch: number;
+  readonly kind: string;
+  readonly peer?: PeerId;
+  readonly slots?: readonly number[];
+  readonly text: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export interface EventsOptions extends CallOptions {
+  /** Only events with a higher `seq`. */
+  readonly after?: number;
+  readonly limit?: number;
+  /** Wait so long for one when there is none yet; at most a minute. */
+  readonly waitMs?: number;
+}
