@@ -43,6 +43,10 @@ export const limits = {
   slotsMax: 16_384,
   peersMax: 500,
   tokensPerWeight: 128,
+  weightMax: 64, // bounds the ring; only the ratio of weights matters
+  joiningSlotsPerPeer: 256, // bounds what one peer copies at a time
+  handoversAtOnce: 64, // wished of one primary at a time: a sealed slot answers nobody
+  removedMembersMax: 3, // per slot, newest kept: what force-promote may tell about (F26)
   digestBuckets: 64,
 
   // Disk.

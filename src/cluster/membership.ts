@@ -1,0 +1,292 @@
+/**
+ * How the map changes when a cluster is made and when peers join, die, come back and say goodbye.
+ *
+ * A slot's next primary is always one of its committed in-sync members; when none can be reached the slot keeps its
+ * record and waits for its holder. A store that is gone is in no set. Pure: the master says who answered. Every
+ * function returns the same map when nothing changed, otherwise a copy under the next epoch. Serves S1, S3, S8, S10.
+ */
+import { assertDefined } from '../core/assert.js';
+import { refuse } from '../core/errors.js';
+import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import { type ClusterMap, type PeerRecord, type PeerState, peerOf, type SlotRecord } from './map.js';
+import { without, withSlots, withTerm } from './slot-record.js';
+
+export interface ClusterSettings {
+  readonly clusterId: ClusterId;
+  readonly lineage: string;
+  readonly masterIncarnation: number;
+  readonly replicas: number;
+  readonly minInSync: number;
+  /** A power of two, fixed for the life of the cluster. */
+  readonly slotCount: number;
+  readonly repairGraceMs: number;
+  readonly quarantineMs: number;
+}
+
+export interface ChangeableSettings {
+  readonly replicas: number;
+  readonly minInSync: number;
+  readonly repairGraceMs: number;
+  readonly quarantineMs: number;
+}
+
+/** As the message `join` carries it. */
+export interface JoinRequest {
+  /** The id that the peer's data folder knows, if any. */
+  readonly peerId?: PeerId;
+  readonly storeId: StoreId;
+  readonly incarnation: number;
+  readonly address: Address;
+  readonly zone: string;
+  readonly weight: number;
+}
+
+/**
+ * `new`: first seen; `new-store`: a known peer whose data folder is another one, its old copies are gone; `restarted`:
+ * the same store in a new process; `returned`: the same process, heard again.
+ */
+export type JoinKind = 'new' | 'new-store' | 'restarted' | 'returned';
+
+export interface Joined {
+  readonly map: ClusterMap;
+  readonly peer: PeerRecord;
+  readonly kind: JoinKind;
+}
+
+/** Peers that answered a ping after the death in question was noticed. */
+export type Answered = ReadonlySet<PeerId>;
+
+/** A cluster with no peers. Refuses settings that cannot hold (`invalid`). */
+export function createCluster(settings: ClusterSettings): ClusterMap {
+  const { clusterId, lineage, masterIncarnation, slotCount, repairGraceMs, quarantineMs } = settings;
+  if (!Number.isInteger(Math.log2(slotCount)) || slotCount > limits.slotsMax) {
+    refuse('invalid', `The number of slots must be a power of two up to ${limits.slotsMax}, not ${slotCount}`);
+  }
+  const pool = { name: 'default', replicas: settings.replicas, minInSync: settings.minInSync };
+  checkCopies(pool);
+  const epoch = 1;
+  const empty: SlotRecord = { slotEpoch: epoch, term: epoch, primary: undefined, inSync: [], joining: [] };
+  return {
+    clusterId,
+    epoch,
+    lineage,
+    masterIncarnation,
+    repairGraceMs,
+    quarantineMs,
+    pool,
+    peers: [],
+    slots: Array.from({ length: slotCount }, () => empty),
+  };
+}
+
+/** Refuses settings that cannot hold (`invalid`, rule F25). */
+export function withSettings(map: ClusterMap, settings: Partial<ChangeableSettings>): ClusterMap {
+  const { replicas = map.pool.replicas, minInSync = map.pool.minInSync } = settings;
+  const { repairGraceMs = map.repairGraceMs, quarantineMs = map.quarantineMs } = settings;
+  checkCopies({ replicas, minInSync });
+  const isSame =
+    replicas === map.pool.replicas &&
+    minInSync === map.pool.minInSync &&
+    repairGraceMs === map.repairGraceMs &&
+    quarantineMs === map.quarantineMs;
+  if (isSame) return map;
+  return { ...map, epoch: map.epoch + 1, repairGraceMs, quarantineMs, pool: { ...map.pool, replicas, minInSync } };
+}
+
+function checkCopies(pool: { replicas: number; minInSync: number }): void {
+  const { replicas, minInSync } = pool;
+  if (!Number.isInteger(replicas) || replicas < 1 || replicas > limits.replicasMax) {
+    refuse('invalid', `The number of replicas must be 1 to ${limits.replicasMax}, not ${replicas}`);
+  }
+  if (!Number.isInteger(minInSync) || minInSync < 1 || minInSync > replicas) {
+    refuse('invalid', `min-in-sync must be 1 to the number of replicas (${replicas}), not ${minInSync}`);
+  }
+}
+
+/**
+ * Answers a peer that asks for a place. The first peer of an empty cluster leads every slot, alone in sync; later ones
+ * come into slots by joining. Refuses `wrong-identity` and `invalid`.
+ */
+export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Answered): Joined {
+  if (!(join.weight >= 0 && join.weight <= limits.weightMax)) {
+    refuse('invalid', `A peer's weight must be 0 to ${limits.weightMax}, not ${join.weight}`);
+  }
+  const sameStore = map.peers.find((peer) => peer.storeId === join.storeId);
+  if (sameStore !== undefined) return withKnownStore(map, join, sameStore);
+  const namesake =
+    join.peerId === undefined
+      ? map.peers.find((peer) => peer.address === join.address && peer.state !== 'removed')
+      : peerOf(map, join.peerId);
+  if (join.peerId !== undefined && namesake === undefined) {
+    refuse('wrong-identity', `No peer of this cluster has the id ${join.peerId}`, {
+      advice: 'If the master has lost its data, run dfs-master recover; otherwise start the peer on an empty folder',
+    });
+  }
+  // The last holder's old store may yet be found: its record stays, and the new store becomes a peer of its own.
+  const isReplaceable =
+    namesake !== undefined && namesake.state !== 'removed' && lastHeldBy(map, namesake.id).length === 0;
+  return isReplaceable ? withNewStore(map, { join, namesake, answered }) : withNewPeer(map, join);
+}
+
+function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): Joined {
+  if (join.peerId !== undefined && join.peerId !== known.id) {
+    refuse('wrong-identity', `This data folder belongs to ${known.id}, not to ${join.peerId}`);
+  }
+  if (known.state === 'removed') {
+    refuse('wrong-identity', `${known.id} was removed from the cluster`, {
+      advice: 'Start it on an empty data folder to join as a new peer',
+    });
+  }
+  if (join.incarnation < known.incarnation) {
+    refuse('wrong-identity', `${known.id} has been started again since: this is start ${join.incarnation}`, {
+      advice: 'Two processes may be using copies of one data folder: stop one of them',
+    });
+  }
+  const isRestart = join.incarnation > known.incarnation;
+  const peer: PeerRecord = { ...withPlaceOf(known, join), incarnation: join.incarnation, state: heard(known.state) };
+  const withPeer = withPeerRecord(map, peer);
+  if (!isRestart) return { map: withPeer, peer, kind: 'returned' };
+  // A restarted primary has forgotten its queues and leases: it begins a new term (rule F9).
+  const restarted = withSlots(withPeer, (record, _slot, epoch) =>
+    record.primary === peer.id ? withTerm(record, { primary: peer.id, epoch }) : record,
+  );
+  return { map: restarted, peer, kind: 'restarted' };
+}
+
+function withNewStore(
+  map: ClusterMap,
+  arrival: { join: JoinRequest; namesake: PeerRecord; answered: Answered },
+): Joined {
+  const { join, namesake, answered } = arrival;
+  const peer: PeerRecord = {
+    ...withPlaceOf(namesake, join),
+    storeId: join.storeId,
+    incarnation: join.incarnation,
+    state: heard(namesake.state),
+  };
+  const withPeer = withPeerRecord(map, peer);
+  const counts = primaryCounts(map);
+  const emptied = withSlots(withPeer, (record, _slot, epoch) => {
+    const isNamed = record.inSync.includes(peer.id) || record.joining.includes(peer.id);
+    if (!isNamed) return record;
+    if (record.primary !== peer.id) return without(record, { peer: peer.id, epoch });
+    // Its store is gone for certain, so another member leads from now on, whether it can be reached yet or not.
+    const successor = assertDefined(
+      successorOf(record, { answered, counts }) ?? otherMembers(record)[0],
+      'A store is replaced only where others hold all of its slots',
+    );
+    return without(withTerm(record, { primary: successor, epoch }), { peer: peer.id, epoch });
+  });
+  return { map: emptied, peer, kind: 'new-store' };
+}
+
+function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
+  const id: PeerId = `p${1 + Math.max(0, ...map.peers.map((peer) => Number(peer.id.slice(1))))}`;
+  if (map.peers.length >= limits.peersMax) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
+  const { storeId, incarnation, address, zone, weight } = join;
+  const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
+  const tokenAddress = isTaken ? `${address}#${id}` : address;
+  const peer: PeerRecord = { id, storeId, address, tokenAddress, zone, weight, state: 'up', incarnation };
+  const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...map.peers, peer] };
+  if (map.slots.some((record) => record.primary !== undefined)) return { map: joined, peer, kind: 'new' };
+  // Nothing was ever stored: being empty is being in sync.
+  const { epoch } = joined;
+  const lone: SlotRecord = { slotEpoch: epoch, term: epoch, primary: id, inSync: [id], joining: [] };
+  return { map: { ...joined, slots: map.slots.map(() => lone) }, peer, kind: 'new' };
+}
+
+/** A peer that was down answers again, the same process as before: it keeps what nobody took over meanwhile. */
+export function withPeerUp(map: ClusterMap, id: PeerId): ClusterMap {
+  const peer = peerOf(map, id);
+  return peer?.state === 'down' ? withPeerRecord(map, { ...peer, state: 'up' }) : map;
+}
+
+/** A peer does not answer: it is down, and its slots go to members that do, where there are some. */
+export function withPeerDown(map: ClusterMap, death: { peer: PeerId; answered: Answered }): ClusterMap {
+  const peer = peerOf(map, death.peer);
+  if (peer === undefined || peer.state === 'removed') return map;
+  return withPromotions(withPeerRecord(map, { ...peer, state: 'down' }), death.answered);
+}
+
+/**
+ * Gives every slot whose primary is down to an in-sync member that answered, and takes the old primary out of the set.
+ * Slots without such a member stay as they are and wait for their holder.
+ */
+export function withPromotions(map: ClusterMap, answered: Answered): ClusterMap {
+  const counts = primaryCounts(map);
+  const downPeers = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
+  const alive = new Set([...answered].filter((id) => !downPeers.has(id)));
+  return withSlots(map, (record, _slot, epoch) => {
+    const { primary } = record;
+    if (primary === undefined || !downPeers.has(primary)) return record;
+    const successor = successorOf(record, { answered: alive, counts });
+    if (successor === undefined) return record;
+    return without(withTerm(record, { primary: successor, epoch }), { peer: primary, epoch });
+  });
+}
+
+/** Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers. */
+export function promotableSlotCount(map: ClusterMap): number {
+  const states = new Map(map.peers.map((peer) => [peer.id, peer.state]));
+  const isUp = (id: PeerId): boolean => states.get(id) !== 'down' && states.get(id) !== 'removed';
+  return map.slots.filter((record) => record.primary !== undefined && !isUp(record.primary) && record.inSync.some(isUp))
+    .length;
+}
+
+/** A peer stops on purpose, after it handed over what it could: it leaves the sets in which others remain. */
+export function withPeerLeaving(map: ClusterMap, goodbye: { peer: PeerId; answered: Answered }): ClusterMap {
+  const promoted = withPeerDown(map, goodbye);
+  return withSlots(promoted, (record, _slot, epoch) => {
+    const isNamed = record.inSync.includes(goodbye.peer) || record.joining.includes(goodbye.peer);
+    return isNamed && record.primary !== goodbye.peer ? without(record, { peer: goodbye.peer, epoch }) : record;
+  });
+}
+
+/** Slots of which only this peer is in sync. */
+export function lastHeldBy(map: ClusterMap, id: PeerId): readonly number[] {
+  return map.slots.flatMap((record, slot) => (record.inSync.length === 1 && record.inSync[0] === id ? [slot] : []));
+}
+
+/** Of the members that answered the one that leads fewest slots so far; counts it in. */
+function successorOf(
+  record: SlotRecord,
+  view: { answered: Answered; counts: Map<PeerId, number> },
+): PeerId | undefined {
+  const { answered, counts } = view;
+  const candidates = otherMembers(record).filter((peer) => answered.has(peer));
+  if (candidates.length === 0) return undefined;
+  const successor = candidates.reduce((best, peer) =>
+    (counts.get(peer) ?? 0) < (counts.get(best) ?? 0) ? peer : best,
+  );
+  counts.set(successor, (counts.get(successor) ?? 0) + 1);
+  return successor;
+}
+
+function otherMembers(record: SlotRecord): readonly PeerId[] {
+  return record.inSync.filter((peer) => peer !== record.primary);
+}
+
+function primaryCounts(map: ClusterMap): Map<PeerId, number> {
+  const counts = new Map<PeerId, number>();
+  for (const { primary } of map.slots) if (primary !== undefined) counts.set(primary, (counts.get(primary) ?? 0) + 1);
+  return counts;
+}
+
+/** What a peer says about itself each time; its tokens stay where they are. */
+function withPlaceOf(known: PeerRecord, join: JoinRequest): PeerRecord {
+  return { ...known, address: join.address, zone: join.zone, weight: join.weight };
+}
+
+function heard(state: PeerState): PeerState {
+  return state === 'down' ? 'up' : state;
+}
+
+function withPeerRecord(map: ClusterMap, peer: PeerRecord): ClusterMap {
+  const before = peerOf(map, peer.id);
+  const isSame =
+    before !== undefined && (Object.keys(peer) as (keyof PeerRecord)[]).every((k) => before[k] === peer[k]);
+  if (isSame) return map;
+  const peers = map.peers.map((known) => (known.id === peer.id ? peer : known));
+  return { ...map, epoch: map.epoch + 1, peers };
+}
