@@ -1,0 +1,55 @@
+/** How the cluster's health and its peers are shown. */
+import type { ClusterStatus, PeerStatus } from '../client/results.js';
+import { printable } from './escaping.js';
+import type { Paint } from './paint.js';
+import { alignColumns, formatBytes, formatDuration, plural } from './units.js';
+
+export function toPeerJson(peer: PeerStatus): object {
+  const { id, address, zone, weight, state, storeId, incarnation } = peer;
+  const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs } = peer;
+  return {
+    ...{ id, address, zone, weight, state, storeId, incarnation },
+    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs },
+  };
+}
+
+const peerHeadings = ['PEER', 'ADDRESS', 'ZONE', 'STATE', 'PRIMARY', 'BACKUP', 'JOINING', 'FILES', 'STORED', 'FREE'];
+const rightAligned = [4, 5, 6, 7, 8, 9];
+
+/** A table of peers, one a line, with a heading. */
+export function toPeersText(peers: readonly PeerStatus[], paint: Paint): string {
+  const rows = peers.map((peer) => [
+    ...[peer.id, peer.address, printable(peer.zone), peer.state],
+    ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files].map(String),
+    ...[formatBytes(peer.bytes), formatBytes(peer.freeBytes)],
+  ]);
+  const [heading = '', ...lines] = alignColumns([peerHeadings, ...rows], rightAligned).split('\n');
+  const judged = lines.map((line, index) => (peers[index]?.state === 'up' ? line : paint.warning(line)));
+  return [paint.dim(heading), ...judged].join('\n');
+}
+
+export function toStatusText(status: ClusterStatus, paint: Paint): string {
+  const { slots, repair, bytes } = status;
+  const colours = { healthy: paint.good, degraded: paint.warning, unavailable: paint.bad };
+  const rows = [
+    ['cluster', `${status.clusterId}, epoch ${status.epoch}`],
+    ['master', `${status.master.address}, up ${formatDuration(status.uptimeSeconds)}`],
+    ['copies', `${status.replicas} wanted, ${plural(status.minInSync, 'copy', 'copies')} needed to acknowledge`],
+    ['files', `${status.files}, ${formatBytes(bytes.logical)} (${formatBytes(bytes.stored)} stored)`],
+    ['slots', `${slots.whole} of ${slots.total} whole, ${slots.degraded} degraded, ${slots.unavailable} unavailable`],
+  ];
+  if (repair.slotsLeft > 0) rows.push(['repair', toRepairText(repair)]);
+  return [
+    colours[status.health](paint.bold(status.health)),
+    ...status.reasons.map((reason) => `  ${printable(reason)}`),
+    alignColumns(rows),
+    '',
+    toPeersText(status.peers, paint),
+  ].join('\n');
+}
+
+function toRepairText(repair: ClusterStatus['repair']): string {
+  const left = `${plural(repair.slotsLeft, 'slot')} and ${formatBytes(repair.bytesLeft)} left`;
+  const rate = repair.bytesPerSecond > 0 ? `, ${formatBytes(repair.bytesPerSecond)}/s` : '';
+  return `${left}${rate}${repair.etaSeconds === null ? '' : `, ETA ${formatDuration(repair.etaSeconds)}`}`;
+}

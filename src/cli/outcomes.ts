@@ -1,0 +1,63 @@
+/**
+ * Judges a command over several objects: which exit code says how many of them worked.
+ *
+ * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done.
+ */
+import { DfsError, refusals, toDfsError } from '../core/errors.js';
+import { exitCodeOf, type Output } from './output.js';
+
+export class Outcomes {
+  readonly #output: Output;
+  readonly #verb: string;
+  readonly #failures: number[] = [];
+  #doneCount = 0;
+
+  constructor(output: Output, verb: string) {
+    this.#output = output;
+    this.#verb = verb;
+  }
+
+  get doneCount(): number {
+    return this.#doneCount;
+  }
+
+  get failedCount(): number {
+    return this.#failures.length;
+  }
+
+  /** Runs one object's work; its failure is shown and counted and stops no other. Interruption ends everything. */
+  async attempt(name: string, work: () => Promise<void>): Promise<boolean> {
+    try {
+      await work();
+      this.#doneCount++;
+      return true;
+    } catch (problem) {
+      const error = toDfsError(problem);
+      if (error.code === 'cancelled' || !isOfTheWorld(problem)) throw problem;
+      this.#failures.push(exitCodeOf(error));
+      await this.#output.error(error, { verb: this.#verb, name });
+      return false;
+    }
+  }
+
+  /** Something that was left out for a reason; counts as failed. */
+  async skip(name: string, reason: { message: string; advice: string }): Promise<void> {
+    this.#failures.push(refusals['partly-done'].exitCode);
+    await this.#output.error(new DfsError('partly-done', reason.message, { advice: reason.advice }), {
+      verb: this.#verb,
+      name,
+    });
+  }
+
+  get exitCode(): number {
+    const [first, ...others] = this.#failures;
+    if (first === undefined) return 0;
+    const sameReason = this.#doneCount === 0 && others.every((code) => code === first);
+    return sameReason ? first : refusals['partly-done'].exitCode;
+  }
+}
+
+/** Bugs and a closed output end the program; they are nobody's outcome. */
+function isOfTheWorld(problem: unknown): boolean {
+  return !(problem instanceof Error) || !['Bug', 'OutputClosed'].includes(problem.name);
+}

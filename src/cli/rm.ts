@@ -1,0 +1,56 @@
+/** `dfs rm`: removes files by name, or every file of a prefix once that is confirmed. */
+import type { DfsClient } from '../client/dfs-client.js';
+import { DfsError } from '../core/errors.js';
+import { showChange } from './change-receipt.js';
+import { type Context, defineCommand, type Given, textOption, toggle, usage } from './command.js';
+import { shownName } from './escaping.js';
+import { Outcomes } from './outcomes.js';
+import { forEachBounded } from './parallel.js';
+
+const options = {
+  prefix: textOption('prefix', 'remove every file whose name begins with this'),
+  yes: toggle('do not ask', 'y'),
+} as const;
+
+export const rm = defineCommand({
+  operands: [{ name: '[name...]', about: 'the files to remove' }],
+  options,
+  examples: ['dfs rm photo.jpg', 'dfs rm --prefix photos/2019/ --yes'],
+  run: removeAll,
+});
+
+const bounds = { atOnce: 16, weightMax: 16, weightOf: () => 1 };
+
+async function removeAll(context: Context, names: readonly string[], given: Given<typeof options>): Promise<number> {
+  const { prefix } = given;
+  if (prefix === undefined && names.length === 0) usage('No name is given', 'Give names, or --prefix PREFIX --yes');
+  if (prefix !== undefined && names.length > 0) usage('Names and --prefix cannot be mixed');
+  if (prefix !== undefined && !given.yes && !context.terminal.input.isTerminal) {
+    usage('--prefix removes many files', 'Add --yes to say that this is meant');
+  }
+  const client = await context.connect();
+  if (prefix !== undefined && !given.yes && !(await isMeant(context, client, prefix))) return 0;
+  const outcomes = new Outcomes(context.output, 'remove');
+  await forEachBounded(prefix === undefined ? names : namesBelow(context, client, prefix), bounds, async (name) => {
+    await outcomes.attempt(name, async () => {
+      await showChange(context.output, 'removed', await client.delete(name, { signal: context.interrupted }));
+    });
+  });
+  return outcomes.exitCode;
+}
+
+async function* namesBelow(context: Context, client: DfsClient, prefix: string): AsyncIterable<string> {
+  let foundCount = 0;
+  for await (const entry of client.list({ prefix, signal: context.interrupted })) {
+    foundCount++;
+    yield entry.name;
+  }
+  if (foundCount === 0) throw new DfsError('not-found', `No name begins with "${prefix}"`);
+}
+
+async function isMeant(context: Context, client: DfsClient, prefix: string): Promise<boolean> {
+  let count = 0;
+  for await (const _ of namesBelow(context, client, prefix)) count++;
+  const question = `Remove ${count} files whose names begin with ${shownName(prefix)}? [y/N] `;
+  return /^y(es)?$/i.test((await context.terminal.ask(question)).trim());
+}

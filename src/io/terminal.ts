@@ -1,0 +1,87 @@
+/**
+ * The real terminal: standard input, output and error, signals, and the line that is redrawn in place.
+ *
+ * A reader that goes away (`| head`) is told apart from every other failure, so that it ends the program quietly.
+ */
+import { once } from 'node:events';
+import { createInterface } from 'node:readline/promises';
+import type { WriteStream } from 'node:tty';
+import { type LiveLine, OutputClosed, type Sink, type Terminal } from '../core/local-machine.js';
+
+const interruptSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+function toSink(stream: WriteStream, { mayFail }: { mayFail: boolean }): Sink {
+  let closed = false;
+  stream.on('error', () => {
+    closed = true;
+  });
+  const isTerminal = stream.isTTY === true;
+  return {
+    isTerminal,
+    isColourful: isTerminal && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
+    get columns() {
+      return stream.columns ?? 80;
+    },
+    async write(content) {
+      if (closed || stream.destroyed) {
+        if (mayFail) return;
+        throw new OutputClosed('The reader of the output has gone');
+      }
+      if (stream.write(content)) return;
+      await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => undefined);
+      if (closed && !mayFail) throw new OutputClosed('The reader of the output has gone');
+    },
+  };
+}
+
+async function* readInput(): AsyncIterable<Uint8Array> {
+  for await (const chunk of process.stdin) yield chunk as Uint8Array;
+}
+
+/** Resolves when everything written so far has left the process, or can no longer. */
+export async function flushTerminal(): Promise<void> {
+  const flush = (stream: WriteStream): Promise<void> =>
+    new Promise((resolve) => {
+      if (stream.destroyed || stream.writableLength === 0) resolve();
+      else stream.write('', () => resolve());
+    });
+  await Promise.all([flush(process.stdout), flush(process.stderr)]);
+}
+
+export function openTerminal(): Terminal {
+  const output = toSink(process.stdout, { mayFail: false });
+  const notes = toSink(process.stderr, { mayFail: true });
+  return {
+    output,
+    notes,
+    input: { isTerminal: process.stdin.isTTY === true, read: readInput },
+
+    async ask(question) {
+      const prompt = createInterface({ input: process.stdin, output: process.stderr });
+      try {
+        return await prompt.question(question);
+      } finally {
+        prompt.close();
+      }
+    },
+
+    async startLiveLine(): Promise<LiveLine> {
+      const { default: ora } = await import('ora');
+      const spinner = ora({ stream: process.stderr, discardStdin: false, color: notes.isColourful ? 'cyan' : false });
+      return {
+        show(text) {
+          spinner.text = text;
+          if (!spinner.isSpinning) spinner.start();
+        },
+        stop: () => void spinner.stop(),
+      };
+    },
+
+    onInterrupt(handler) {
+      for (const signal of interruptSignals) process.on(signal, handler);
+      return () => {
+        for (const signal of interruptSignals) process.off(signal, handler);
+      };
+    },
+  };
+}
