@@ -32,8 +32,13 @@ export interface Connection {
   send(frame: Frame, onFlushed?: () => void): void;
   /** Bytes queued and not yet taken by the other side's reader. */
   readonly queuedBytes: number;
+  /** Bytes of frames that have left this process since the connection began: shows that the other side takes them. */
+  readonly deliveredBytes: number;
+  /** Payload bytes that have arrived so far, those of a frame still under way included: shows progress. */
+  readonly receivedPayloadBytes: number;
   /** Resolves when the queue has room again (at once when it has), or the connection has closed. */
   drained(): Promise<void>;
+  /** No frame is handed over between this and `resumeReading`, also none that has arrived already. */
   pauseReading(): void;
   resumeReading(): void;
   /** Closes at once; frames not yet delivered, either way, are gone. */
@@ -49,8 +54,8 @@ export interface ConnectionHandler {
    * undefined to go on.
    */
   admit(frame: Omit<Frame, 'payload' | 'sums'>, payloadBytes: number): string | undefined;
-  /** Called once; `reason` says why, for people. `refused` when a connect was refused (nobody listens). */
-  onClose(reason: string): void;
+  /** Called once; `reason` says why, for people. `isViolation`: the other side broke the protocol. */
+  onClose(reason: string, isViolation: boolean): void;
 }
 
 export interface Listener {

@@ -1,0 +1,268 @@
+/**
+ * Frames as bytes: a fixed head of 40 bytes, a msgpack header, raw payload bytes (docs/wire-format.md).
+ *
+ * The decoder takes bytes as they come, in any pieces, and holds what it was told to bounds before it allocates. It
+ * trusts nothing: what breaks the format is a WireViolation, after which the connection must be closed. Only a payload
+ * that does not match its checksum is handed on, marked: the stream around it is sound.
+ */
+import { assert } from '../core/assert.js';
+import { blockCount, foldSums, xxh64 } from '../core/checksum.js';
+import { isRefusal } from '../core/errors.js';
+import { limits } from '../core/limits.js';
+import type { Frame, FrameType } from '../core/network.js';
+import { decodeHeader, type Header } from './codec.js';
+
+/** Version of this layout; the first 13 bytes keep their meaning in every version. */
+export const frameVersion = 1;
+export const frameHeadBytes = 40;
+
+const magic = Uint8Array.of(0xdf, 0x64, 0x66, 0x73); // no ASCII text and no TLS record starts so
+const checksumAt = 4;
+const versionAt = 12;
+const typeAt = 13;
+const kindAt = 14;
+const requestIdAt = 16;
+const headerLengthAt = 24;
+const payloadLengthAt = 28;
+const payloadFoldAt = 32;
+
+const frameTypes: readonly FrameType[] = [
+  'request',
+  'reply',
+  'refusal',
+  'cancel',
+  'ask-credit',
+  'credit',
+  'keep-alive',
+];
+const typeNumbers = new Map(frameTypes.map((type, index) => [type, index + 1]));
+
+/** The other side broke the format; the message says how. */
+export class WireViolation extends Error {
+  override name = 'WireViolation';
+}
+
+function violation(message: string): never {
+  throw new WireViolation(message);
+}
+
+/**
+ * Writes a frame's head and header into `target` at `offset` and returns where they end. `header` is the encoded
+ * header, `payloadFold` the fold of the payload's block checksums (0 without payload).
+ */
+export function writeHead(
+  frame: Frame,
+  encoded: { header: Uint8Array; payloadFold: bigint },
+  target: Buffer,
+  offset: number,
+): number {
+  const payloadBytes = frame.payload?.length ?? 0;
+  assert(encoded.header.length <= limits.frameHeaderBytesMax, `A header of ${encoded.header.length} bytes is too long`);
+  assert(payloadBytes <= limits.framePayloadBytesMax, `A payload of ${payloadBytes} bytes is too long`);
+  target.set(magic, offset);
+  target[offset + versionAt] = frameVersion;
+  target[offset + typeAt] = typeNumbers.get(frame.type) as number;
+  target.writeUInt16BE(frame.kind, offset + kindAt);
+  target.writeUInt32BE(Math.floor(frame.requestId / 2 ** 32), offset + requestIdAt);
+  target.writeUInt32BE(frame.requestId % 2 ** 32, offset + requestIdAt + 4);
+  target.writeUInt32BE(encoded.header.length, offset + headerLengthAt);
+  target.writeUInt32BE(payloadBytes, offset + payloadLengthAt);
+  target.writeBigUInt64BE(encoded.payloadFold, offset + payloadFoldAt);
+  target.set(encoded.header, offset + frameHeadBytes);
+  const end = offset + frameHeadBytes + encoded.header.length;
+  target.writeBigUInt64BE(xxh64(target.subarray(offset + versionAt, end)), offset + checksumAt);
+  return end;
+}
+
+export interface FrameSink {
+  /** A reason to close the connection, or undefined to take the payload in. */
+  admit(frame: Omit<Frame, 'payload' | 'sums'>, payloadBytes: number): string | undefined;
+  onFrame(frame: Frame): void;
+}
+
+type Head = {
+  readonly type: FrameType;
+  readonly kind: number;
+  readonly requestId: number;
+  readonly header: Header;
+};
+
+/** A payload under way. */
+interface Arrival {
+  readonly head: Head;
+  readonly announcedFold: bigint;
+  readonly payload: Uint8Array;
+  readonly sums: Uint8Array;
+  readonly sumsView: DataView;
+  filledBytes: number;
+}
+
+const partialStartBytes = 512;
+
+export class FrameDecoder {
+  readonly #sink: FrameSink;
+  /** A head and header that arrive in pieces. */
+  #partial = Buffer.alloc(0);
+  #partialBytes = 0;
+  #arrival: Arrival | undefined;
+  #paused = false;
+  #leftover: Uint8Array[] = [];
+  #receivedPayloadBytes = 0;
+
+  constructor(sink: FrameSink) {
+    this.#sink = sink;
+  }
+
+  get receivedPayloadBytes(): number {
+    return this.#receivedPayloadBytes;
+  }
+
+  get isPaused(): boolean {
+    return this.#paused;
+  }
+
+  /** Hands over every frame that these bytes complete; throws WireViolation. The bytes are not kept or changed. */
+  push(chunk: Uint8Array): void {
+    let offset = 0;
+    while (offset < chunk.length && !this.#paused) {
+      offset = this.#arrival ? this.#fillPayload(this.#arrival, chunk, offset) : this.#collectHead(chunk, offset);
+    }
+    if (offset < chunk.length) this.#leftover.push(chunk.subarray(offset));
+  }
+
+  pause(): void {
+    this.#paused = true;
+  }
+
+  /** Goes on with what had arrived; throws WireViolation. It may be paused again when this returns. */
+  resume(): void {
+    this.#paused = false;
+    const chunks = this.#leftover;
+    this.#leftover = [];
+    for (const chunk of chunks) this.push(chunk);
+  }
+
+  #collectHead(chunk: Uint8Array, offset: number): number {
+    const available = chunk.length - offset;
+    if (this.#partialBytes === 0 && available >= frameHeadBytes) {
+      const wholeBytes = checkFixedHead(chunk, offset);
+      if (available >= wholeBytes) {
+        this.#takeHead(chunk, offset, offset + wholeBytes);
+        return offset + wholeBytes;
+      }
+    }
+    return this.#collectPieces(chunk, offset);
+  }
+
+  #collectPieces(chunk: Uint8Array, offset: number): number {
+    let at = offset;
+    for (let wantedBytes = frameHeadBytes; ; ) {
+      if (this.#partialBytes >= frameHeadBytes) wantedBytes = checkFixedHead(this.#partial, 0);
+      const count = Math.min(wantedBytes - this.#partialBytes, chunk.length - at);
+      this.#appendPartial(chunk.subarray(at, at + count), wantedBytes);
+      at += count;
+      checkMagic(this.#partial, 0, this.#partialBytes);
+      if (this.#partialBytes < wantedBytes) return at;
+      if (wantedBytes > frameHeadBytes) break;
+    }
+    const whole = this.#partial;
+    const wholeBytes = this.#partialBytes;
+    this.#partial = Buffer.alloc(0);
+    this.#partialBytes = 0;
+    this.#takeHead(whole, 0, wholeBytes);
+    return at;
+  }
+
+  /** Grows with what has arrived, not with what was announced. */
+  #appendPartial(piece: Uint8Array, wantedBytes: number): void {
+    const neededBytes = this.#partialBytes + piece.length;
+    if (neededBytes > this.#partial.length) {
+      const grownBytes = Math.max(neededBytes, Math.min(wantedBytes, this.#partial.length * 2), partialStartBytes);
+      const grown = Buffer.allocUnsafeSlow(grownBytes);
+      grown.set(this.#partial.subarray(0, this.#partialBytes));
+      this.#partial = grown;
+    }
+    this.#partial.set(piece, this.#partialBytes);
+    this.#partialBytes = neededBytes;
+  }
+
+  #takeHead(source: Uint8Array, start: number, end: number): void {
+    const view = new DataView(source.buffer, source.byteOffset + start, end - start);
+    if (xxh64(source.subarray(start + versionAt, end)) !== view.getBigUint64(checksumAt)) {
+      violation('A frame head does not match its checksum');
+    }
+    const type = frameTypes[view.getUint8(typeAt) - 1] ?? violation(`Unknown frame type ${view.getUint8(typeAt)}`);
+    const requestId = view.getUint32(requestIdAt) * 2 ** 32 + view.getUint32(requestIdAt + 4);
+    if (!Number.isSafeInteger(requestId)) violation('A request id is above 2^53');
+    const header = decodeChecked(source.subarray(start + frameHeadBytes, end));
+    const head: Head = { type, kind: view.getUint16(kindAt), requestId, header };
+    const payloadBytes = view.getUint32(payloadLengthAt);
+    const reason = this.#sink.admit(head, payloadBytes);
+    if (reason !== undefined) violation(reason);
+    const announcedFold = view.getBigUint64(payloadFoldAt);
+    if (payloadBytes === 0) {
+      if (announcedFold !== 0n) violation('A frame without payload has a payload checksum');
+      this.#sink.onFrame({ ...head, payload: undefined, sums: undefined });
+      return;
+    }
+    const sums = new Uint8Array(blockCount(payloadBytes) * 8);
+    const sumsView = new DataView(sums.buffer);
+    this.#arrival = { head, announcedFold, payload: newPayload(payloadBytes), sums, sumsView, filledBytes: 0 };
+  }
+
+  #fillPayload(arrival: Arrival, chunk: Uint8Array, offset: number): number {
+    const { payload } = arrival;
+    const count = Math.min(payload.length - arrival.filledBytes, chunk.length - offset);
+    payload.set(chunk.subarray(offset, offset + count), arrival.filledBytes);
+    const firstBlock = Math.floor(arrival.filledBytes / limits.blockBytes);
+    arrival.filledBytes += count;
+    this.#receivedPayloadBytes += count;
+    const isWhole = arrival.filledBytes === payload.length;
+    const blocksDone = isWhole ? blockCount(payload.length) : Math.floor(arrival.filledBytes / limits.blockBytes);
+    for (let block = firstBlock; block < blocksDone; block++) {
+      const start = block * limits.blockBytes;
+      arrival.sumsView.setBigUint64(block * 8, xxh64(payload.subarray(start, start + limits.blockBytes)));
+    }
+    if (isWhole) {
+      this.#arrival = undefined;
+      const damaged = foldSums(arrival.sums) !== arrival.announcedFold;
+      this.#sink.onFrame({ ...arrival.head, payload, sums: arrival.sums, damaged });
+    }
+    return offset + count;
+  }
+}
+
+/** Not cleared first (every byte is written before anyone sees it), and a plain Uint8Array: no Buffer's `slice`. */
+function newPayload(sizeBytes: number): Uint8Array {
+  const buffer = Buffer.allocUnsafe(sizeBytes);
+  return new Uint8Array(buffer.buffer, buffer.byteOffset, sizeBytes);
+}
+
+function checkMagic(source: Uint8Array, start: number, availableBytes: number): void {
+  for (let index = 0; index < Math.min(magic.length, availableBytes); index++) {
+    if (source[start + index] !== magic[index]) violation('These bytes are not a dfs frame');
+  }
+}
+
+/** The bytes of head and header together, by a head of which only the fixed part may have arrived. */
+function checkFixedHead(source: Uint8Array, start: number): number {
+  checkMagic(source, start, frameHeadBytes);
+  const view = new DataView(source.buffer, source.byteOffset + start, frameHeadBytes);
+  const version = view.getUint8(versionAt);
+  if (version !== frameVersion) violation(`The other side sends frames of version ${version}, not ${frameVersion}`);
+  const headerBytes = view.getUint32(headerLengthAt);
+  if (headerBytes === 0) violation('A frame has no header');
+  if (headerBytes > limits.frameHeaderBytesMax) violation(`A header of ${headerBytes} bytes is above its limit`);
+  const payloadBytes = view.getUint32(payloadLengthAt);
+  if (payloadBytes > limits.framePayloadBytesMax) violation(`A payload of ${payloadBytes} bytes is above its limit`);
+  return frameHeadBytes + headerBytes;
+}
+
+function decodeChecked(bytes: Uint8Array): Header {
+  try {
+    return decodeHeader(bytes);
+  } catch (error) {
+    if (isRefusal(error)) return violation(error.message);
+    throw error;
+  }
+}
