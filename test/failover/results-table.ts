@@ -1,0 +1,53 @@
+/**
+ * Writes docs/failover-results.md from the results of a run: the last result of every row.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import type { RowResult } from './row-result.js';
+
+const { values: options } = parseArgs({
+  options: {
+    results: { type: 'string', default: 'results.jsonl' },
+    out: { type: 'string', default: 'docs/failover-results.md' },
+    machine: { type: 'string', default: '' },
+  },
+});
+
+function toLine(result: RowResult): string {
+  const refused = Object.entries(result.refused).map(([code, count]) => `${count} ${code}`);
+  const cells = [
+    result.row,
+    result.passed ? 'pass' : '**fail**',
+    result.operations,
+    result.unknown,
+    refused.join(', ') || '–',
+    result.writePauseMs,
+    result.readPauseMs,
+    (result.wholeAfterMs / 1000).toFixed(1),
+    result.note,
+    result.commit,
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+const results = readFileSync(options.results, 'utf8')
+  .split('\n')
+  .filter((line) => line !== '')
+  .map((line) => JSON.parse(line) as RowResult);
+const lastOfRow = new Map(results.map((result) => [result.row, result]));
+const rows = [...lastOfRow.values()].sort((a, b) => a.row.localeCompare(b.row));
+
+writeFileSync(
+  options.out,
+  `# What the failover tests measured
+
+Written by \`test/failover/run.sh --full --table\`; each row is a script in \`test/failover\` that says what it does to a
+cluster of real daemons, with default ping and lease times, while 8 writers and 4 readers work on 50 names. Every history
+was found linearizable for each name, with versions that never go back and no bad bytes, or the row says fail. Pauses are
+the longest time without an answer, over all writers or all readers, on names in the slots of the peer attacked.
+${options.machine ? `\nMachine: ${options.machine}.\n` : ''}
+| row | result | operations | unknown outcome | refused | write pause, ms | read pause, ms | whole after, s | besides | commit |
+|---|---|--:|--:|---|--:|--:|--:|---|---|
+${rows.map(toLine).join('\n')}
+`,
+);
