@@ -1,0 +1,138 @@
+/**
+ * Lists that travel as payload: rows one after another until the bytes end, so that rows can be joined byte by byte.
+ *
+ * The fields of each row, in order, stand in docs/wire-format.md. Decoders refuse `invalid` whatever does not fit.
+ */
+import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
+import { type Epoch, type SlotNumber, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+
+const checksumBytes = 8;
+const keyBytesMax = 1200;
+
+export interface ListRow {
+  readonly name: string;
+  readonly version: Version;
+  readonly size: number;
+  readonly segments: number;
+  /** 8 bytes: xxh64 of the whole content. */
+  readonly checksum: Uint8Array;
+  readonly modifiedAtMs: number;
+  readonly contentType?: string | undefined;
+}
+
+export function encodeListRows(rows: readonly ListRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const row of rows) {
+    writer.text(row.name);
+    writeVersion(writer, row.version);
+    writer.varint(row.size);
+    writer.varint(row.segments);
+    writer.raw(row.checksum);
+    writer.varint(row.modifiedAtMs);
+    writer.text(row.contentType ?? '');
+  }
+  return writer.finish();
+}
+
+export function decodeListRows(bytes: Uint8Array): readonly ListRow[] {
+  return decodeRows(bytes, 'A listing', (reader) => {
+    const row = {
+      name: reader.text(limits.nameBytesMax),
+      version: readVersion(reader),
+      size: reader.varint(),
+      segments: reader.varint(limits.segmentsMax),
+      checksum: reader.raw(checksumBytes),
+      modifiedAtMs: reader.varint(),
+    };
+    const contentType = reader.text(limits.contentTypeBytesMax);
+    return contentType === '' ? row : { ...row, contentType };
+  });
+}
+
+export interface KeyRow {
+  readonly key: Uint8Array;
+  readonly version: Version;
+  /** 8 bytes: stands for the set of the key's request ids. */
+  readonly idsHash: Uint8Array;
+}
+
+export function encodeKeyRows(rows: readonly KeyRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const row of rows) {
+    writer.bytes(row.key);
+    writeVersion(writer, row.version);
+    writer.raw(row.idsHash);
+  }
+  return writer.finish();
+}
+
+export function decodeKeyRows(bytes: Uint8Array): readonly KeyRow[] {
+  return decodeRows(bytes, 'A list of keys', (reader) => ({
+    key: reader.bytes(keyBytesMax),
+    version: readVersion(reader),
+    idsHash: reader.raw(checksumBytes),
+  }));
+}
+
+export interface IdRow {
+  readonly id: TimedId;
+  readonly version: Version;
+  /** 8 bytes: tells a repeated request from another one under the same id. */
+  readonly contentHash: Uint8Array;
+}
+
+export function encodeIdRows(rows: readonly IdRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const row of rows) {
+    writer.raw(row.id);
+    writeVersion(writer, row.version);
+    writer.raw(row.contentHash);
+  }
+  return writer.finish();
+}
+
+export function decodeIdRows(bytes: Uint8Array): readonly IdRow[] {
+  return decodeRows(bytes, 'A list of request ids', (reader) => ({
+    id: reader.raw(timedIdBytes),
+    version: readVersion(reader),
+    contentHash: reader.raw(checksumBytes),
+  }));
+}
+
+export interface SlotRow {
+  readonly slot: SlotNumber;
+  readonly slotEpoch: Epoch;
+}
+
+export function encodeSlotRows(rows: readonly SlotRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const row of rows) {
+    writer.varint(row.slot);
+    writer.varint(row.slotEpoch);
+  }
+  return writer.finish();
+}
+
+export function decodeSlotRows(bytes: Uint8Array): readonly SlotRow[] {
+  return decodeRows(bytes, 'A list of slots', (reader) => ({
+    slot: reader.varint(limits.slotsMax - 1),
+    slotEpoch: reader.varint(),
+  }));
+}
+
+function decodeRows<T>(bytes: Uint8Array, what: string, readRow: (reader: ByteReader) => T): readonly T[] {
+  const reader = new ByteReader(bytes, what);
+  const rows: T[] = [];
+  while (reader.remaining > 0) rows.push(readRow(reader));
+  return rows;
+}
+
+function writeVersion(writer: ByteWriter, version: Version): void {
+  writer.varint(version.epoch);
+  writer.varint(version.counter);
+}
+
+function readVersion(reader: ByteReader): Version {
+  return { epoch: reader.varint(), counter: reader.varint() };
+}
