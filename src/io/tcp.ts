@@ -11,7 +11,7 @@ import { DfsError, refuse } from '../core/errors.js';
 import type { Address } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { ConnectFailure, type Connection, type ConnectionHandler, type Frame, type Network } from '../core/network.js';
-import { encodeHeader } from '../protocol/codec.js';
+import { packPlain } from '../protocol/codec.js';
 import { FrameDecoder, frameHeadBytes, WireViolation, writeHead } from '../protocol/frame.js';
 
 const gatherBlockBytes = 64 * 1024;
@@ -89,7 +89,7 @@ class TcpConnection implements Connection {
       if (onFlushed) process.nextTick(onFlushed);
       return;
     }
-    const header = encodeHeader(frame.header);
+    const header = packPlain(frame.header);
     const payload = frame.payload !== undefined && frame.payload.length > 0 ? frame.payload : undefined;
     const payloadFold = payload ? foldSums(frame.sums ?? blockSums(payload)) : 0n;
     const gathersPayload = payload !== undefined && payload.length <= copiedPayloadBytesMax;

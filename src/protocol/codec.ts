@@ -1,5 +1,6 @@
 /**
- * Headers as msgpack: plain maps, so that any language can speak it.
+ * Plain data as msgpack: the headers of frames and the bodies of entries, without extensions, so that any language can
+ * speak it.
  *
  * Bytes from outside are walked token by token against a budget before the decoder sees them: it would allocate
  * whatever a five-byte array header claims, and revive extension types.
@@ -24,15 +25,15 @@ const packr = new Packr({
 const emptyHeader: Header = Object.freeze({});
 const emptyHeaderBytes = Uint8Array.of(0x80);
 
-export function encodeHeader(header: object): Uint8Array {
-  for (const _ in header) return packr.pack(header);
+export function packPlain(value: object): Uint8Array {
+  for (const _ in value) return packr.pack(value);
   return emptyHeaderBytes;
 }
 
 /** Refuses `invalid` what is not exactly one map of plain data within the budget. */
-export function decodeHeader(bytes: Uint8Array): Header {
+export function unpackPlain(bytes: Uint8Array, entriesMax: number = limits.msgpackEntriesMax): Header {
   if (bytes.length === 1 && bytes[0] === 0x80) return emptyHeader;
-  new TokenWalk(bytes).walk();
+  new TokenWalk(bytes, entriesMax).walk();
   return packr.unpack(bytes) as Header;
 }
 
@@ -45,28 +46,31 @@ class TokenWalk {
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
   #offset = 0;
+  readonly #entriesMax: number;
   #entries = 0;
 
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, entriesMax: number) {
     this.#bytes = bytes;
+    this.#entriesMax = entriesMax;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
   walk(): void {
     const first = this.#bytes[0] ?? 0;
     const isMap = (first >= 0x80 && first <= 0x8f) || first === 0xde || first === 0xdf;
-    if (!isMap) refuse('invalid', 'The header is not a map');
+    if (!isMap) refuse('invalid', 'The msgpack value is not a map');
     this.#value(1);
-    if (this.#offset !== this.#bytes.length) refuse('invalid', 'The header has bytes after its map');
+    if (this.#offset !== this.#bytes.length) refuse('invalid', 'The msgpack map has bytes after its map');
   }
 
   #value(depth: number): void {
     const container = this.#token();
     if (container === undefined) return;
-    if (depth > limits.msgpackDepthMax) refuse('invalid', `The header is nested deeper than ${limits.msgpackDepthMax}`);
+    if (depth > limits.msgpackDepthMax)
+      refuse('invalid', `The msgpack map is nested deeper than ${limits.msgpackDepthMax}`);
     this.#entries += container.items;
-    if (this.#entries > limits.msgpackEntriesMax) {
-      refuse('invalid', `The header has more than ${limits.msgpackEntriesMax} entries`);
+    if (this.#entries > this.#entriesMax) {
+      refuse('invalid', `The msgpack map has more than ${this.#entriesMax} entries`);
     }
     for (let item = 0; item < container.items; item++) {
       if (container.isMap) this.#key();
@@ -121,16 +125,16 @@ class TokenWalk {
       case 0xdf:
         return { items: this.#u32(), isMap: true };
       default:
-        return refuse('invalid', `The header holds an extension or unknown type 0x${first.toString(16)}`);
+        return refuse('invalid', `The msgpack map holds an extension or unknown type 0x${first.toString(16)}`);
     }
   }
 
   #key(): void {
     const first = this.#bytes[this.#offset] ?? 0;
     const isText = (first >= 0xa0 && first < 0xc0) || (first >= 0xd9 && first <= 0xdb);
-    if (!isText) refuse('invalid', 'A key in the header is not text');
+    if (!isText) refuse('invalid', 'A key in the msgpack map is not text');
     this.#token();
-    if (this.#endsWithProto()) refuse('invalid', `A key in the header is ${protoKey}`);
+    if (this.#endsWithProto()) refuse('invalid', `A key in the msgpack map is ${protoKey}`);
   }
 
   /** Whether the text just passed is `__proto__`; its length byte or bytes stand before it, so the end decides. */
@@ -151,14 +155,14 @@ class TokenWalk {
     this.#lastTextBytes = length;
     for (let index = start; index < this.#offset; index++) {
       if ((this.#bytes[index] as number) < 0x80) continue;
-      if (!isUtf8(this.#bytes.subarray(index, this.#offset))) refuse('invalid', 'Text in the header is not UTF-8');
+      if (!isUtf8(this.#bytes.subarray(index, this.#offset))) refuse('invalid', 'Text in the msgpack map is not UTF-8');
       return undefined;
     }
     return undefined;
   }
 
   #skip(count: number): undefined {
-    if (count > this.#bytes.length - this.#offset) refuse('invalid', 'The header ends in the middle of a value');
+    if (count > this.#bytes.length - this.#offset) refuse('invalid', 'The msgpack map ends in the middle of a value');
     this.#offset += count;
     return undefined;
   }

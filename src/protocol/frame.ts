@@ -10,7 +10,7 @@ import { blockCount, foldSums, xxh64 } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 import type { Frame, FrameType } from '../core/network.js';
-import { decodeHeader, type Header } from './codec.js';
+import { type Header, unpackPlain } from './codec.js';
 
 /** Version of this layout; the first 13 bytes keep their meaning in every version. */
 export const frameVersion = 1;
@@ -260,7 +260,7 @@ function checkFixedHead(source: Uint8Array, start: number): number {
 
 function decodeChecked(bytes: Uint8Array): Header {
   try {
-    return decodeHeader(bytes);
+    return unpackPlain(bytes);
   } catch (error) {
     if (isRefusal(error)) return violation(error.message);
     throw error;

@@ -10,7 +10,7 @@ import {
   type Frame,
   type Network,
 } from '../../src/core/network.js';
-import { decodeHeader, encodeHeader } from '../../src/protocol/codec.js';
+import { packPlain, unpackPlain } from '../../src/protocol/codec.js';
 
 type OnConnection = (connection: Connection) => ConnectionHandler;
 
@@ -102,7 +102,7 @@ class MemoryConnection implements Connection {
 
 /** As the bytes would make it: plain header, own payload, computed sums. */
 function copyOf(frame: Frame): Frame {
-  const header = decodeHeader(new Uint8Array(encodeHeader(frame.header)));
+  const header = unpackPlain(new Uint8Array(packPlain(frame.header)));
   if (!frame.payload?.length) return { ...frame, header, payload: undefined, sums: undefined };
   const sums = blockSums(frame.payload);
   const damaged = frame.sums !== undefined && foldSums(frame.sums) !== foldSums(sums);
