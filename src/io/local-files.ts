@@ -143,9 +143,15 @@ function toText(name: Buffer): string | undefined {
 
 /** Temporary files that exist right now: the last thing the process does is to remove them. */
 const unfinished = new Set<string>();
+let isExitWatched = false;
 
-function removeUnfinished(): void {
-  for (const path of unfinished) rmSync(path, { force: true });
+function removeAtExit(path: string): void {
+  unfinished.add(path);
+  if (isExitWatched) return;
+  isExitWatched = true;
+  process.once('exit', () => {
+    for (const left of unfinished) rmSync(left, { force: true });
+  });
 }
 
 async function createTarget(target: string): Promise<LocalTarget> {
@@ -154,8 +160,7 @@ async function createTarget(target: string): Promise<LocalTarget> {
   let handle: FileHandle;
   try {
     await mkdir(folder, { recursive: true });
-    if (unfinished.size === 0) process.once('exit', removeUnfinished);
-    unfinished.add(temporary);
+    removeAtExit(temporary);
     handle = await open(temporary, 'wx', 0o666);
   } catch (error) {
     unfinished.delete(temporary);
