@@ -114,8 +114,9 @@ function dropsOf(
   const isComplete = wish.length > 0 && wish.every((peer) => record.inSync.includes(peer) && isUp(peer));
   if (!isComplete) return joiners;
   const surplus = record.inSync.filter((peer) => !wish.includes(peer) && peer !== record.primary);
+  const goneFirst = surplus.sort((a, b) => Number(isUp(a)) - Number(isUp(b)));
   const spare = Math.max(0, record.inSync.length - replicas);
-  return [...joiners, ...surplus.slice(0, spare)];
+  return [...joiners, ...goneFirst.slice(0, spare)];
 }
 
 function handoverOf(
