@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { boundsOf } from '../../../src/cluster/load-bound.js';
 import type { PeerRecord } from '../../../src/cluster/map.js';
+import { type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
 import { ringOf, tokensOfSlots } from '../../../src/cluster/ring.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
 
