@@ -2,7 +2,7 @@
  * What a command of the command line is: its words, its options as a table from which their types come, and what it
  * runs. program.ts turns it into what the user meets.
  */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { Clock } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
 import type { Address } from '../core/ids.js';
@@ -20,7 +20,7 @@ export interface Context {
   /** Aborted when the user interrupts. */
   readonly interrupted: AbortSignal;
   /** The client of these settings, connected once; with other places, one for them. The program closes them. */
-  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir: string }): Promise<DfsClient>;
+  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir: string }): Promise<FileClient>;
   /** Ports of loopback on which nobody listens, from `from` upwards; any, when that is 0. */
   freePorts(wanted: { from: number; count: number }): Promise<readonly number[]>;
 }

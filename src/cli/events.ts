@@ -1,5 +1,5 @@
 /** `dfs events`: what happened in the cluster, oldest first; with --follow also what happens next. */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { ClusterEvent } from '../client/results.js';
 import { sleep } from '../core/environment.js';
 import { refusals, toDfsError } from '../core/errors.js';
@@ -36,12 +36,12 @@ async function showEvents(context: Context, _: readonly string[], given: Given<t
   return refusals.cancelled.exitCode;
 }
 
-function firstPages(context: Context, client: DfsClient, after: number): Promise<readonly ClusterEvent[]> {
+function firstPages(context: Context, client: FileClient, after: number): Promise<readonly ClusterEvent[]> {
   return client.events({ after, limit: pageRows, waitMs: 0, signal: context.interrupted });
 }
 
 /** A master that is being restarted is waited for. */
-async function nextPage(context: Context, client: DfsClient, after: number): Promise<readonly ClusterEvent[]> {
+async function nextPage(context: Context, client: FileClient, after: number): Promise<readonly ClusterEvent[]> {
   try {
     return await client.events({ after, limit: pageRows, waitMs: followWaitMs, signal: context.interrupted });
   } catch (problem) {

@@ -9,7 +9,7 @@ import {
   Option as CommanderOption,
   InvalidArgumentError,
 } from 'commander';
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { Clock } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
 import { DfsError, refusals } from '../core/errors.js';
@@ -27,7 +27,7 @@ export interface World {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   loadConfig(path: string): Promise<Readonly<Record<string, unknown>>>;
-  connect(settings: Settings): Promise<DfsClient>;
+  connect(settings: Settings): Promise<FileClient>;
   freePorts: Context['freePorts'];
 }
 
@@ -224,14 +224,14 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
 class Clients {
   readonly #world: World;
   readonly #settings: Settings;
-  readonly #open = new Map<string, Promise<DfsClient>>();
+  readonly #open = new Map<string, Promise<FileClient>>();
 
   constructor(world: World, settings: Settings) {
     this.#world = world;
     this.#settings = settings;
   }
 
-  connect(places: Partial<Settings> = {}): Promise<DfsClient> {
+  connect(places: Partial<Settings> = {}): Promise<FileClient> {
     const settings = { ...this.#settings, ...places };
     const key = settings.masters.join();
     const client = this.#open.get(key) ?? this.#world.connect(settings);

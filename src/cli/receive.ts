@@ -4,7 +4,7 @@
  * A file appears under its name only when every byte of it has been verified; whatever ends the command before that
  * leaves the target as it was.
  */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { GetOptions, ReceivedFile } from '../client/results.js';
 import { DfsError, isRefusal } from '../core/errors.js';
 import { limits } from '../core/limits.js';
@@ -128,7 +128,7 @@ async function namedItems(
 
 async function* listedItems(
   context: Context,
-  client: DfsClient,
+  client: FileClient,
   given: Options & { prefix: string },
   { outcomes, progress }: { outcomes: Outcomes; progress: Progress },
 ): AsyncIterable<Item> {
@@ -154,7 +154,7 @@ interface Way {
   readonly progress: Progress;
 }
 
-async function receiveOne(context: Context, client: DfsClient, item: Item, way: Way): Promise<void> {
+async function receiveOne(context: Context, client: FileClient, item: Item, way: Way): Promise<void> {
   way.progress.subject(item.name);
   const getOptions: GetOptions = {
     signal: context.interrupted,

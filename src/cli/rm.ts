@@ -1,5 +1,5 @@
 /** `dfs rm`: removes files by name, or every file of a prefix once that is confirmed. */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import { DfsError } from '../core/errors.js';
 import { showChange } from './change-receipt.js';
 import { type Context, defineCommand, type Given, textOption, toggle, usage } from './command.js';
@@ -39,7 +39,7 @@ async function removeAll(context: Context, names: readonly string[], given: Give
   return outcomes.exitCode;
 }
 
-async function* namesBelow(context: Context, client: DfsClient, prefix: string): AsyncIterable<string> {
+async function* namesBelow(context: Context, client: FileClient, prefix: string): AsyncIterable<string> {
   let foundCount = 0;
   for await (const entry of client.list({ prefix, signal: context.interrupted })) {
     foundCount++;
@@ -48,7 +48,7 @@ async function* namesBelow(context: Context, client: DfsClient, prefix: string):
   if (foundCount === 0) throw new DfsError('not-found', `No name begins with "${prefix}"`);
 }
 
-async function isMeant(context: Context, client: DfsClient, prefix: string): Promise<boolean> {
+async function isMeant(context: Context, client: FileClient, prefix: string): Promise<boolean> {
   let count = 0;
   for await (const _ of namesBelow(context, client, prefix)) count++;
   const question = `Remove ${count} files whose names begin with ${shownName(prefix)}? [y/N] `;

@@ -3,7 +3,7 @@
  *
  * Many small files go at once; large ones take the memory of several. One that cannot be read or stored stops no other.
  */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { PutOptions, Receipt } from '../client/results.js';
 import { DfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
@@ -148,7 +148,7 @@ function toUnsendable(path: string, kind: 'folder' | 'pipe' | 'other' | undefine
 
 async function sendFile(
   context: Context,
-  client: DfsClient,
+  client: FileClient,
   item: { path: string; name: string },
   putOptions: PutOptions,
   progress: Progress,

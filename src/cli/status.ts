@@ -3,7 +3,7 @@
  *
  * "available" is healthy or degraded. Exit code 6 when the cluster is unavailable or the wait ran out.
  */
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import type { ClusterStatus } from '../client/results.js';
 import { sleep } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
@@ -75,7 +75,7 @@ async function waitFor(context: Context, wanted: Wanted): Promise<ClusterStatus>
 
 async function tryStatus(context: Context, leftMs: number): Promise<ClusterStatus | DfsError> {
   try {
-    const client: DfsClient = await context.connect();
+    const client: FileClient = await context.connect();
     return await client.status({ signal: context.interrupted, deadlineMs: leftMs });
   } catch (problem) {
     const error = toDfsError(problem);

@@ -5,7 +5,7 @@
  */
 import { runProgram } from '../cli/program.js';
 import type { Settings } from '../cli/settings.js';
-import type { DfsClient } from '../client/dfs-client.js';
+import type { FileClient } from '../client/file-client.js';
 import { packageVersion } from '../core/version.js';
 import { systemClock } from '../io/clock.js';
 import { localFiles } from '../io/local-files.js';
@@ -28,7 +28,7 @@ export async function main(
   return exitCode;
 }
 
-async function connect(settings: Settings, cacheDir: string | undefined): Promise<DfsClient> {
+async function connect(settings: Settings, cacheDir: string | undefined): Promise<FileClient> {
   const { DfsClient } = await import('../dfs.js');
   const { masters, bucket, timeoutMs, deadlineMs } = settings;
   const cache = settings.cacheDir ?? cacheDir;

@@ -2,7 +2,7 @@
 
 import { runProgram, type World } from '../../../src/cli/program.js';
 import type { Settings } from '../../../src/cli/settings.js';
-import type { DfsClient } from '../../../src/client/dfs-client.js';
+import type { FileClient } from '../../../src/client/file-client.js';
 import type { GetOptions, ListOptions, PutOptions, Receipt, ReceivedFile } from '../../../src/client/results.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { OutputClosed } from '../../../src/core/local-machine.js';
@@ -75,7 +75,7 @@ export class FakeCluster {
     };
   }
 
-  client(): DfsClient {
+  client(): FileClient {
     const client = {
       put: async (name: string, source: AsyncIterable<Uint8Array>, options: PutOptions = {}) => {
         const failure = this.failures.get(name);
@@ -121,7 +121,7 @@ export class FakeCluster {
       events: async () => [{ seq: 1, at: 'now', epoch: 7, kind: 'peer-up', text: 'p1 \u001b[2J is up', data: {} }],
       close: async () => undefined,
     };
-    return client as unknown as DfsClient;
+    return client as unknown as FileClient;
   }
 
   async *#list({ prefix = '', limit = 1000 }: ListOptions) {
