@@ -86,3 +86,17 @@ export function toDfsError(error: unknown): DfsError {
 export class StorageFailure extends Error {
   override name = 'StorageFailure';
 }
+
+/** What the daemons add to the exit codes of refusals; a contract with scripts and service managers. */
+export const exitCodes = { ok: 0, usage: 2, storage: 70, folderInUse: 75, configuration: 78 } as const;
+
+/** A daemon cannot start, or must not go on: it prints the sentence and ends with `exitCode`. */
+export class DaemonStop extends Error {
+  override name = 'DaemonStop';
+  readonly exitCode: number;
+
+  constructor(exitCode: number, message: string) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}

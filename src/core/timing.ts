@@ -4,6 +4,8 @@ export const timing = {
   suspectAfterMs: 600, // three missed pings: a note, nothing more
   downAfterMs: 1000, // a peer that does not answer for so long loses its slots
   refusedRetryMs: 30, // two refused connects this far apart: the process is gone
+  masterRoundMs: 50, // the master looks at every silence so often
+  failoverPatienceMs: 50, // after a death: for the other candidates' pongs, so that the preferred one is promoted
   masterLateMs: 200, // a master late by this much gives no verdict that round
   masterListenMs: 1000, // a restarted master hears the peers for so long before it judges
   steadyBeforeHandoverMs: 5000, // a returning peer gets its primaries back when it has been up so long

@@ -8,9 +8,9 @@ import type { ErrorCode } from '../core/errors.js';
 import { timedIdBytes } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import {
+  bytes,
   type Check,
   type CheckedShape,
-  bytes,
   count,
   exactBytes,
   flag,
@@ -329,7 +329,9 @@ export const messages = {
       address,
       zone: text(255),
       weight: measure(),
+      /** Of the newest map this peer accepted: a master with an older one, or of another lineage, stops. */
       mapEpoch: count(),
+      lineage: optional(id),
     },
     reply: { clusterId: id, peerId: id },
   },
@@ -357,6 +359,7 @@ export const messages = {
     request: { clusterMs: count(), mapEpoch: count() },
     reply: {
       mapEpoch: count(),
+      lineage: optional(id),
       incarnation: count(),
       lagMs: measure(),
       freeBytes: count(),

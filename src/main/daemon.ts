@@ -1,0 +1,114 @@
+/**
+ * How a daemon starts, stops and dies: settings, log, data folder, signals, and the exit code for each way to end.
+ *
+ * SIGTERM ends cleanly within 10 s; SIGHUP reads the log level again; a broken disk ends with 70, a data folder in use
+ * with 75, a configuration that cannot work with 78.
+ */
+import type { Environment } from '../core/environment.js';
+import { DaemonStop, DfsError, exitCodes, StorageFailure } from '../core/errors.js';
+import { timing } from '../core/timing.js';
+import { packageVersion } from '../core/version.js';
+import { systemClock } from '../io/clock.js';
+import { exitProcess, listenToSignals, printError, printLine } from '../io/daemon-process.js';
+import { type FolderLock, FolderRefused, lockFolder } from '../io/folder-lock.js';
+import { localFiles } from '../io/local-files.js';
+import { type LeveledLog, type LogLevel, openLog } from '../io/log.js';
+import { systemRandom } from '../io/random.js';
+import { tcpNetwork } from '../io/tcp.js';
+import { loadSettings, type Options, type Program, type SettingsOf } from './config.js';
+
+export interface Started {
+  /** Where it listens. */
+  readonly address: string;
+  stop(): Promise<void>;
+}
+
+export interface Ground<O extends Options> {
+  readonly settings: SettingsOf<O>;
+  readonly environment: Environment;
+  readonly folder: FolderLock;
+  /** Ends the process by what the error means: a DaemonStop, a StorageFailure, or a bug. */
+  onFatal(error: unknown): void;
+}
+
+/** Settings that every daemon has. */
+interface SharedSettings {
+  readonly data: string;
+  readonly 'log-level': LogLevel;
+}
+
+export async function runDaemon<O extends Options>(
+  program: Program<O>,
+  given: { argv: readonly string[]; environment: Readonly<Record<string, string | undefined>> },
+  start: (ground: Ground<O>) => Promise<Started>,
+): Promise<void> {
+  const read = () => loadSettings(program, { ...given, readText: (path) => localFiles.readText(path) });
+  try {
+    const loaded = await read();
+    if (loaded.kind === 'print') return printLine(loaded.text === 'version' ? packageVersion : loaded.text);
+    if (loaded.kind === 'command') throw new DaemonStop(exitCodes.usage, `"${loaded.name}" is not in this version`);
+    const shared = loaded.settings as unknown as SharedSettings;
+    const log = openLog(shared['log-level'], { program: program.name });
+    const reload = async (): Promise<void> => {
+      const again = await read();
+      if (again.kind === 'run') log.setLevel((again.settings as unknown as SharedSettings)['log-level']);
+    };
+    await run({ log, reload, defaultData: program.options.data?.default, data: shared.data }, (ground) =>
+      start({ ...ground, settings: loaded.settings }),
+    );
+  } catch (error) {
+    printError(`${program.name}: ${sentenceOf(error)}`);
+    exitProcess(exitCodeOf(error));
+  }
+}
+
+async function run(
+  on: { log: LeveledLog; reload: () => Promise<void>; data: string; defaultData: string | undefined },
+  start: (ground: Omit<Ground<Options>, 'settings'>) => Promise<Started>,
+): Promise<void> {
+  const { log, reload, data, defaultData } = on;
+  // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
+  if (data === defaultData) await localFiles.makeFolder(data);
+  const folder = await lockFolder(data);
+  const end = (code: number): never => {
+    log.flush();
+    return exitProcess(code);
+  };
+  const onFatal = (error: unknown): void => {
+    log.error({ error, exitCode: exitCodeOf(error) }, sentenceOf(error));
+    end(exitCodeOf(error));
+  };
+  let started: Started | undefined;
+  let isStopping = false;
+  const stop = async (): Promise<void> => {
+    isStopping = true;
+    if (started === undefined) return;
+    log.info({}, 'stopping');
+    systemClock.after(timing.stopWithinMs, () => onFatal(new Error('Stopping took too long')));
+    await started.stop();
+    await folder.release();
+    log.info({}, 'stopped');
+    end(exitCodes.ok);
+  };
+  listenToSignals({
+    onStop: () => void stop().catch(onFatal),
+    onHangUp: () => void reload().catch((error) => log.warn({ error: sentenceOf(error) }, 'Nothing was changed')),
+    onUncaught: onFatal,
+  });
+  const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
+  started = await start({ environment, folder, onFatal });
+  log.info({ address: started.address }, 'listening');
+  if (isStopping) await stop();
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof DaemonStop || error instanceof FolderRefused) return error.exitCode;
+  if (error instanceof StorageFailure) return exitCodes.storage;
+  // A refusal that ends a daemon comes from its surroundings: an address in use, a folder of another cluster.
+  return error instanceof DfsError ? exitCodes.configuration : 1;
+}
+
+function sentenceOf(error: unknown): string {
+  if (error instanceof DfsError && error.advice !== undefined) return `${error.message}. ${error.advice}`;
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,127 @@
+/**
+ * Makes changes of the cluster map durable, one commit at a time, and only then shows them.
+ *
+ * Whatever is asked for while a commit runs shares the next one: each change is a pure function over the map that the
+ * one before it made, so a burst of requests costs one fsync. A change that refuses leaves the others alone (F18).
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { assertDefined } from '../core/assert.js';
+import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
+import type { MapStore } from './map-store.js';
+
+/** Returns the same map to change nothing; throws a DfsError to refuse. The map is undefined before the cluster is. */
+export type Transition<T> = (map: ClusterMap | undefined) => {
+  readonly map: ClusterMap | undefined;
+  readonly result: T;
+};
+
+interface Asked {
+  /** Returns the map after it, or undefined for one that refused. */
+  apply(map: ClusterMap | undefined): ClusterMap | undefined;
+  settle(map: ClusterMap | undefined): void;
+  fail(error: unknown): void;
+}
+
+export interface CommitOwner {
+  readonly incarnation: number;
+  /** Called with each map once it is durable, before whoever asked for it hears of it. */
+  onCommitted(before: ClusterMap | undefined, after: ClusterMap): void;
+}
+
+export class Commits {
+  readonly #store: MapStore;
+  readonly #owner: CommitOwner;
+  #map: ClusterMap | undefined;
+  #asked: Asked[] = [];
+  #running: Promise<void> | undefined;
+  #failure: unknown;
+
+  constructor(store: MapStore, owner: CommitOwner, map: ClusterMap | undefined) {
+    this.#store = store;
+    this.#owner = owner;
+    this.#map = map;
+  }
+
+  /** The newest durable map. */
+  get map(): ClusterMap | undefined {
+    return this.#map;
+  }
+
+  get isIdle(): boolean {
+    return this.#running === undefined;
+  }
+
+  /** Resolves, when the change is durable, with its result and the map that holds it. Throws what it refuses with. */
+  change<T>(transition: Transition<T>): Promise<{ readonly map: ClusterMap | undefined; readonly result: T }> {
+    if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    return new Promise((resolve, reject) => {
+      let outcome: { result: T } | undefined;
+      this.#asked.push({
+        apply(map) {
+          try {
+            const { map: after, result } = transition(map);
+            outcome = { result };
+            return after;
+          } catch (error) {
+            if (!isRefusal(error)) throw error;
+            reject(error);
+            return map;
+          }
+        },
+        settle: (map) => void (outcome && resolve({ map, result: outcome.result })),
+        fail: reject,
+      });
+      this.#start();
+    });
+  }
+
+  /** Resolves when nothing is under way. */
+  async idle(): Promise<void> {
+    while (this.#running !== undefined) await this.#running;
+  }
+
+  #start(): void {
+    if (this.#running !== undefined) return;
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      if (this.#asked.length > 0 && this.#failure === undefined) this.#start();
+    });
+  }
+
+  async #run(): Promise<void> {
+    while (this.#asked.length > 0) {
+      const batch = this.#asked;
+      this.#asked = [];
+      const before = this.#map;
+      try {
+        const changed = batch.reduce<ClusterMap | undefined>((map, asked) => asked.apply(map), before);
+        if (changed !== before) await this.#commit(before, assertDefined(changed, 'A map is never unmade'));
+      } catch (error) {
+        for (const asked of batch) asked.fail(error);
+        // No room on the disk: nothing was changed, and a later commit may find some. Anything else is the end.
+        if (!isRefusal(error)) return this.#endWith(error);
+        continue;
+      }
+      for (const asked of batch) asked.settle(this.#map);
+    }
+  }
+
+  #endWith(error: unknown): void {
+    this.#failure = error;
+    for (const asked of this.#asked) asked.fail(error);
+    this.#asked = [];
+  }
+
+  async #commit(before: ClusterMap | undefined, changed: ClusterMap): Promise<void> {
+    const map: ClusterMap = { ...changed, masterIncarnation: this.#owner.incarnation };
+    const isStored = await this.#store.compareAndSet(before?.epoch, map);
+    if (!isStored) {
+      throw new DaemonStop(
+        exitCodes.configuration,
+        'Another master has changed the map in this store: only one may run',
+      );
+    }
+    this.#map = map;
+    this.#owner.onCommitted(before, map);
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * What an observer should know: the events that lie between two maps, and between two judgements of the peers. Pure.
+ *
+ * Slots are gathered: one event for each way in which several slots changed alike.
+ */
+import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
+import { peerOf } from '../cluster/map.js';
+import type { PeerId, SlotNumber } from '../core/ids.js';
+import type { EventKind, NewEvent } from './events.js';
+import type { Membership } from './membership.js';
+
+export function eventsBetween(before: ClusterMap | undefined, after: ClusterMap): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  if (before === undefined) {
+    const { replicas, minInSync } = after.pool;
+    events.push({
+      kind: 'cluster-created',
+      text: `Cluster ${after.clusterId} is new, with ${after.slots.length} slots and ${replicas} wanted copies`,
+      data: { replicas, minInSync, slots: after.slots.length },
+    });
+  }
+  for (const peer of after.peers) events.push(...eventsOfPeer(before && peerOf(before, peer.id), peer));
+  if (before !== undefined) events.push(...eventsOfSlots(before, after));
+  return events;
+}
+
+function eventsOfPeer(before: PeerRecord | undefined, after: PeerRecord): readonly NewEvent[] {
+  const { id: peer, address, zone, weight, storeId, incarnation } = after;
+  const where = { address, zone, weight, storeId, incarnation };
+  if (before === undefined) {
+    return [{ kind: 'peer-joined', peer, text: `${peer} joined from ${address}`, data: where }];
+  }
+  if (before.storeId !== storeId) {
+    const text = `${peer} came back with a new data folder; what the old one held counts for nothing`;
+    return [{ kind: 'peer-replaced', peer, text, data: { ...where, formerStoreId: before.storeId } }];
+  }
+  if (before.incarnation !== incarnation) {
+    return [{ kind: 'peer-started', peer, text: `${peer} was started again`, data: where }];
+  }
+  if (before.state === 'down' && after.state !== 'down') {
+    return [{ kind: 'peer-up', peer, text: `${peer} answers again`, data: where }];
+  }
+  return [];
+}
+
+interface SlotFact {
+  readonly kind: EventKind;
+  readonly peer: PeerId;
+  readonly from?: PeerId;
+}
+
+function eventsOfSlots(before: ClusterMap, after: ClusterMap): readonly NewEvent[] {
+  const gathered = new Map<string, { fact: SlotFact; slots: SlotNumber[] }>();
+  after.slots.forEach((record, slot) => {
+    const old = before.slots[slot];
+    if (old === undefined || old === record) return;
+    for (const fact of factsOfSlot(old, record)) {
+      const key = `${fact.kind} ${fact.peer} ${fact.from ?? ''}`;
+      const group = gathered.get(key) ?? { fact, slots: [] };
+      group.slots.push(slot);
+      gathered.set(key, group);
+    }
+  });
+  return [...gathered.values()].map(({ fact, slots }) => ({
+    kind: fact.kind,
+    peer: fact.peer,
+    slots,
+    text: sentenceOf(fact, slots),
+    data: fact.from === undefined ? {} : { from: fact.from },
+  }));
+}
+
+function factsOfSlot(before: SlotRecord, after: SlotRecord): readonly SlotFact[] {
+  const facts: SlotFact[] = [];
+  if (after.primary !== undefined && before.primary !== undefined && after.primary !== before.primary) {
+    const kind = after.handoverOf === undefined ? 'promoted' : 'handed-over';
+    facts.push({ kind, peer: after.primary, from: before.primary });
+  }
+  for (const peer of before.inSync) if (!after.inSync.includes(peer)) facts.push({ kind: 'copy-removed', peer });
+  for (const peer of after.inSync) if (!before.inSync.includes(peer)) facts.push({ kind: 'copy-added', peer });
+  for (const peer of after.joining) if (!before.joining.includes(peer)) facts.push({ kind: 'copy-joining', peer });
+  return facts;
+}
+
+function sentenceOf({ kind, peer, from }: SlotFact, slots: readonly SlotNumber[]): string {
+  const which = slots.length === 1 ? `slot ${slots[0]}` : `${slots.length} slots`;
+  if (kind === 'promoted') return `${peer} was promoted to primary of ${which} that ${from} served`;
+  if (kind === 'handed-over') return `${from} handed ${which} over to ${peer}`;
+  if (kind === 'copy-removed') return `${peer} left the in-sync set of ${which}`;
+  if (kind === 'copy-added') return `${peer} is in sync for ${which}`;
+  return `${peer} began to copy ${which}`;
+}
+
+export function eventsOfVerdicts(before: Membership, after: Membership): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  for (const [peer, member] of after.members) {
+    const old = before.members.get(peer);
+    if (old === undefined || old.state === member.state) continue;
+    if (member.state === 'suspect') {
+      const silentMs = Math.round(after.tickedAtMs - member.heardAtMs);
+      events.push({
+        kind: 'peer-suspect',
+        peer,
+        text: `${peer} has not answered for ${silentMs} ms`,
+        data: { silentMs },
+      });
+    }
+    if (member.state === 'down') {
+      const kind = member.reason === 'goodbye' ? 'peer-stopped' : 'peer-down';
+      events.push({ kind, peer, text: `${peer} ${downSentences[member.reason]}`, data: { reason: member.reason } });
+    }
+  }
+  return events;
+}
+
+const downSentences = {
+  silent: 'is down: it answers no ping',
+  gone: 'is down: its process is gone, two connects were refused',
+  goodbye: 'stops on purpose',
+} as const;
+
+/** Slots that nobody can serve until a holder returns. */
+export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
+  const down = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
+  return map.slots.flatMap((record, slot) => (record.primary !== undefined && down.has(record.primary) ? [slot] : []));
+}

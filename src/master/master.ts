@@ -1,0 +1,322 @@
+/**
+ * The master as a whole: one map, one loop that compares what is with what should be, one way to change it.
+ *
+ * Whenever something happened (a verdict, a pong that was waited for, a commit) and each round, it asks failover.ts and
+ * the planner what the map should say now, commits that as one change, and brings the durable map to the peers and to
+ * whoever waits for it. Requests are server.ts's matter. Serves S3, S8, S9.
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { withPeerDown, withPeerUp, withPromotions, withSettings } from '../cluster/membership.js';
+import type { Steps } from '../cluster/planner.js';
+import { withDropped, withJoining } from '../cluster/slot-changes.js';
+import { type Environment, every, type Timer } from '../core/environment.js';
+import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
+import { type Address, type PeerId, toHex } from '../core/ids.js';
+import type { SmallFiles } from '../core/storage.js';
+import { timing } from '../core/timing.js';
+import { encodeMap } from '../protocol/map-codec.js';
+import { Commits } from './commits.js';
+import { EventLog, type NewEvent } from './events.js';
+import { decideFailover, type Failover } from './failover.js';
+import { eventsBetween, eventsOfVerdicts, waitingSlots } from './map-events.js';
+import type { MapStore } from './map-store.js';
+import { ClusterClock, nextIncarnation } from './master-files.js';
+import type { Membership } from './membership.js';
+import { PeerWatch } from './peer-watch.js';
+import { Planning } from './planning.js';
+import { MasterServer } from './server.js';
+import { RepairProgress, repairLeft, type StatusView, toStatus } from './status.js';
+
+export interface MasterOptions {
+  readonly listen: Address;
+  /** For a new cluster only. */
+  readonly replicas: number;
+  readonly minInSync: number;
+  readonly slotCount: number;
+  /** Followed at every start. */
+  readonly repairGraceMs: number;
+  readonly quarantineMs: number;
+  /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
+  onFatal(error: unknown): void;
+  /** For a command run at each event. */
+  onEvent?(event: object): void;
+}
+
+const planSoonMs = 5;
+const housekeepingRounds = Math.round(timing.housekeepingMs / timing.masterRoundMs);
+const planningRounds = Math.round(timing.pingIntervalMs / timing.masterRoundMs);
+
+export class Master {
+  readonly incarnation: number;
+  readonly clusterClock: ClusterClock;
+  readonly events: EventLog;
+  readonly commits: Commits;
+  readonly watch: PeerWatch;
+  readonly planning = new Planning();
+  readonly repair = new RepairProgress();
+  readonly options: MasterOptions;
+  readonly environment: Environment;
+  readonly #startedMs: number;
+  #server: MasterServer | undefined;
+  #rounds: { stop(): void } | undefined;
+  #roundCount = 0;
+  #encoded: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
+  #awaited: ReadonlySet<PeerId> = new Set();
+  #isReconciling = false;
+  #isStopped = false;
+  #waitingSlots = '';
+  #planSoon: Timer | undefined;
+
+  private constructor(
+    environment: Environment,
+    options: MasterOptions,
+    loaded: {
+      maps: MapStore;
+      map: ClusterMap | undefined;
+      incarnation: number;
+      clusterClock: ClusterClock;
+      events: EventLog;
+    },
+  ) {
+    this.environment = environment;
+    this.options = options;
+    this.incarnation = loaded.incarnation;
+    this.clusterClock = loaded.clusterClock;
+    this.events = loaded.events;
+    this.#startedMs = environment.clock.monotonicMs();
+    this.watch = new PeerWatch(environment, {
+      incarnation: loaded.incarnation,
+      clusterMs: () => this.clusterClock.nowMs(),
+      onLivenessChanged: (before, after) => this.#onLivenessChanged(before, after),
+      onAnswered: (peer) => void (this.#awaited.has(peer) && this.#look()),
+      onForeignMap: (sentence) => this.onForeignMap(sentence),
+    });
+    this.commits = new Commits(
+      loaded.maps,
+      { incarnation: loaded.incarnation, onCommitted: (before, after) => this.#onCommitted(before, after) },
+      loaded.map,
+    );
+  }
+
+  /** Loads what is stored and begins to listen. Throws DaemonStop when it must not start. */
+  static async start(
+    environment: Environment,
+    stores: { readonly maps: MapStore; readonly files: SmallFiles },
+    options: MasterOptions,
+  ): Promise<Master> {
+    const { maps, files } = stores;
+    const map = await maps.load();
+    const incarnation = await nextIncarnation(files, map?.masterIncarnation ?? 0);
+    const clusterClock = await ClusterClock.load(environment.clock, files);
+    const events = await EventLog.load(files, environment.log, () => clusterClock.nowMs());
+    const master = new Master(environment, options, { maps, map, incarnation, clusterClock, events });
+    await master.#begin();
+    return master;
+  }
+
+  get address(): Address {
+    return this.#server?.address ?? this.options.listen;
+  }
+
+  get map(): ClusterMap | undefined {
+    return this.commits.map;
+  }
+
+  /** The newest durable map as it travels. */
+  get encodedMap(): Uint8Array | undefined {
+    const { map } = this.commits;
+    if (map === undefined) return undefined;
+    if (this.#encoded?.epoch !== map.epoch) this.#encoded = { epoch: map.epoch, bytes: encodeMap(map) };
+    return this.#encoded.bytes;
+  }
+
+  /** Ids for a cluster that is about to be made. */
+  newCluster() {
+    const { replicas, minInSync, slotCount, repairGraceMs, quarantineMs } = this.options;
+    const { random } = this.environment;
+    const [clusterId, lineage] = [toHex(random.bytes(16)), toHex(random.bytes(16))];
+    const masterIncarnation = this.incarnation;
+    return { clusterId, lineage, masterIncarnation, replicas, minInSync, slotCount, repairGraceMs, quarantineMs };
+  }
+
+  /** What the map should say of the living and the dead, given who has answered what by now. */
+  failover(map: ClusterMap): Failover {
+    return decideFailover(map, this.watch.membership, this.environment.clock.monotonicMs());
+  }
+
+  status(): object {
+    return toStatus(this.#statusView());
+  }
+
+  #statusView(): StatusView {
+    return {
+      map: this.map,
+      membership: this.watch.membership,
+      heardFrom: (peer) => this.watch.heardFrom(peer),
+      wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
+      bytesPerSecond: this.repair.bytesPerSecond,
+      masterAddress: this.address,
+      settings: this.options,
+      uptimeMs: this.environment.clock.monotonicMs() - this.#startedMs,
+      nowMs: this.environment.clock.monotonicMs(),
+    };
+  }
+
+  addEvent(event: NewEvent): void {
+    this.options.onEvent?.(this.events.add({ epoch: this.map?.epoch ?? 0, ...event }));
+  }
+
+  /** Somebody follows a map that this master never made: going on could undo what that one decided (S10). */
+  onForeignMap(sentence: string): void {
+    this.#fail(
+      new DaemonStop(
+        exitCodes.configuration,
+        `${sentence}: this store is not the newest. Start the master over the newest one, or run dfs-master recover`,
+      ),
+    );
+  }
+
+  /** Ends cleanly: what is under way is made durable first. */
+  async stop(): Promise<void> {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#rounds?.stop();
+    this.#planSoon?.cancel();
+    await this.#server?.close();
+    this.watch.stop();
+    await this.commits.idle();
+    await this.events.close();
+  }
+
+  async #begin(): Promise<void> {
+    const { map } = this;
+    this.#server = await MasterServer.listen(this);
+    if (map !== undefined) this.watch.follow(map, this.encodedMap ?? new Uint8Array());
+    this.#rounds = every(
+      this.environment.clock,
+      timing.masterRoundMs,
+      () => this.#round(),
+      (error) => this.#fail(error),
+    );
+  }
+
+  #round(): void {
+    if (this.#roundCount === 0) {
+      const text = `Start ${this.incarnation} of the master${this.map === undefined ? ', with an empty store' : ''}`;
+      this.addEvent({ kind: 'master-started', text, data: { incarnation: this.incarnation } });
+    }
+    this.#roundCount += 1;
+    this.watch.round();
+    this.#look();
+    if (this.#roundCount % planningRounds === 0) this.#plan();
+    if (this.#roundCount % housekeepingRounds === 0) {
+      Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedCommit(error));
+    }
+  }
+
+  /** Compares the map with the verdicts, asks whose answer is missing, and commits what follows. */
+  #look(): void {
+    const { map } = this;
+    if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
+    const failover = this.failover(map);
+    this.#awaited = new Set(failover.ask);
+    this.watch.ask(failover.ask, failover.deathMs);
+    if (this.#isReconciling) return;
+    if (this.#followed(map) === map) {
+      this.#noteWaiting(map);
+      return;
+    }
+    this.#isReconciling = true;
+    this.commits
+      .change((current) => ({ map: current && this.#followed(current), result: undefined }))
+      .then(
+        () => {
+          this.#isReconciling = false;
+          this.#look();
+        },
+        (error) => {
+          this.#isReconciling = false;
+          this.#onFailedCommit(error);
+        },
+      );
+  }
+
+  #noteWaiting(map: ClusterMap): void {
+    const slots = waitingSlots(map);
+    const key = slots.join();
+    if (key === this.#waitingSlots) return;
+    this.#waitingSlots = key;
+    if (slots.length === 0) return;
+    this.addEvent({ kind: 'waiting', slots, text: `Nobody who can be reached holds ${slots.length} slots; they wait` });
+  }
+
+  /** The map with everything in it that follows from who is alive. */
+  #followed(map: ClusterMap): ClusterMap {
+    const { down, up, answered, isDecided } = this.failover(map);
+    let next = up.reduce(withPeerUp, map);
+    if (!isDecided) return next;
+    for (const peer of down) next = withPeerDown(next, { peer, answered });
+    return withPromotions(next, answered);
+  }
+
+  /** Takes the planner's next steps. */
+  #plan(): void {
+    const { map } = this;
+    if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
+    const { repairGraceMs, quarantineMs } = this.options;
+    const nowMs = this.environment.clock.monotonicMs();
+    const steps = this.#steps(map);
+    const wishes = this.planning.dueWishes(steps.handovers, nowMs);
+    for (const from of new Set(wishes.map((wish) => wish.from))) {
+      this.watch.wish(
+        from,
+        wishes.filter((wish) => wish.from === from),
+      );
+    }
+    const planned = (current: ClusterMap): ClusterMap => {
+      const { joining, drops } = current === map ? steps : this.#steps(current);
+      return withSettings(withJoining(withDropped(current, drops), joining), { repairGraceMs, quarantineMs });
+    };
+    this.repair.note(repairLeft(this.#statusView()).bytesLeft, nowMs);
+    if (planned(map) === map) return;
+    this.commits
+      .change((current) => ({ map: current && planned(current), result: undefined }))
+      .catch((error) => this.#onFailedCommit(error));
+  }
+
+  #steps(map: ClusterMap): Steps {
+    const nowMs = this.environment.clock.monotonicMs();
+    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs });
+  }
+
+  #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {
+    if (before !== undefined) this.planning.onCommitted(before, after, this.environment.clock.monotonicMs());
+    this.watch.follow(after, this.encodedMap ?? new Uint8Array());
+    this.#server?.onNewMap();
+    for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
+    // Not here and now: whoever asked for this change is answered first.
+    this.#planSoon ??= this.environment.clock.after(planSoonMs, () => {
+      this.#planSoon = undefined;
+      this.#plan();
+    });
+  }
+
+  #onLivenessChanged(before: Membership, after: Membership): void {
+    for (const event of eventsOfVerdicts(before, after)) this.addEvent(event);
+    this.#look();
+  }
+
+  /** A disk without room may have some later: the next round tries again. Anything else ends the master. */
+  #onFailedCommit(error: unknown): void {
+    if (isRefusal(error)) this.environment.log.warn({ error: error.message }, 'The master could not write');
+    else this.#fail(error);
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isStopped) return;
+    this.#isStopped = true;
+    this.#rounds?.stop();
+    this.watch.stop();
+    this.options.onFatal(error);
+  }
+}

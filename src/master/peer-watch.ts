@@ -1,0 +1,201 @@
+/**
+ * Watches every peer of the map: one contact each, a round of pings each 200 ms, and what membership.ts makes of it.
+ *
+ * Holds the state over time that the judgement itself does not: contacts, last pongs, since when each peer is up. What
+ * follows from a verdict is decided elsewhere (failover.ts, by way of master.ts).
+ */
+import type { ClusterMap, PeerRecord } from '../cluster/map.js';
+import type { Environment } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
+import { timing } from '../core/timing.js';
+import {
+  type Liveness,
+  type Membership,
+  onGone,
+  onGoodbye,
+  onJoin,
+  onlyListens,
+  onPong,
+  onTick,
+  startMembership,
+  withPeers,
+} from './membership.js';
+import { type ContactOwner, type HandoverWish, PeerContact, type Pong } from './peer-contact.js';
+
+export interface WatchOwner {
+  readonly incarnation: number;
+  clusterMs(): number;
+  /** Some peer's liveness changed. */
+  onLivenessChanged(before: Membership, after: Membership): void;
+  onAnswered(peer: PeerId): void;
+  /** A peer knows a map that this master never made. */
+  onForeignMap(sentence: string): void;
+}
+
+export interface Heard {
+  readonly pong: Pong;
+  readonly atMs: number;
+}
+
+export class PeerWatch {
+  readonly #environment: Environment;
+  readonly #owner: WatchOwner;
+  readonly #contacts = new Map<PeerId, PeerContact>();
+  readonly #heard = new Map<PeerId, Heard>();
+  readonly #upSinceMs = new Map<PeerId, number>();
+  #membership: Membership;
+  #map: { readonly map: ClusterMap; readonly encoded: Uint8Array } | undefined;
+  #generations = 0;
+  #nextPingsMs = 0;
+
+  constructor(environment: Environment, owner: WatchOwner) {
+    this.#environment = environment;
+    this.#owner = owner;
+    this.#membership = startMembership(environment.clock.monotonicMs());
+  }
+
+  get membership(): Membership {
+    return this.#membership;
+  }
+
+  get onlyListens(): boolean {
+    return onlyListens(this.#membership, this.#environment.clock.monotonicMs());
+  }
+
+  /** Since when each peer has answered without a gap. */
+  get upSinceMs(): ReadonlyMap<PeerId, number> {
+    return this.#upSinceMs;
+  }
+
+  heardFrom(peer: PeerId): Heard | undefined {
+    return this.#heard.get(peer);
+  }
+
+  /** Follows the peers of a new map, and brings it to them. */
+  follow(map: ClusterMap, encoded: Uint8Array): void {
+    this.#map = { map, encoded };
+    const watched = map.peers.filter((peer) => peer.state !== 'removed');
+    const ids = watched.map((peer) => peer.id);
+    this.#become(withPeers(this.#membership, ids, this.#environment.clock.monotonicMs()));
+    for (const [id, contact] of this.#contacts) {
+      if (ids.includes(id)) continue;
+      contact.stop();
+      this.#contacts.delete(id);
+      this.#heard.delete(id);
+    }
+    for (const peer of watched) {
+      const contact = this.#contacts.get(peer.id);
+      if (contact === undefined) this.#contacts.set(peer.id, this.#newContact(map, peer));
+      else contact.update(peer);
+    }
+    for (const contact of this.#contacts.values()) contact.push();
+  }
+
+  /** One look at everything; meant to be called every `timing.masterRoundMs`. */
+  round(): void {
+    const nowMs = this.#environment.clock.monotonicMs();
+    const lateMs = nowMs - this.#membership.tickedAtMs - timing.masterRoundMs;
+    if (lateMs > timing.masterLateMs) {
+      this.#environment.log.warn({ lateMs: Math.round(lateMs) }, 'The master ran late; it judges nobody this round');
+    }
+    this.#become(onTick(this.#membership, nowMs));
+    if (nowMs < this.#nextPingsMs) return;
+    this.#nextPingsMs = nowMs + timing.pingIntervalMs;
+    for (const contact of this.#contacts.values()) contact.ping();
+  }
+
+  /** Pings these now, unless that was done since `sinceMs`. */
+  ask(peers: readonly PeerId[], sinceMs: number): void {
+    for (const peer of peers) this.#contacts.get(peer)?.pingOnceSince(sinceMs);
+  }
+
+  /** Somebody lost its connection to the peer. If its process is gone, so is this master's own: a ping finds out. */
+  look(peer: PeerId): void {
+    this.#contacts.get(peer)?.pingOnceSince(this.#environment.clock.monotonicMs() - timing.refusedRetryMs);
+  }
+
+  wish(peer: PeerId, wishes: readonly HandoverWish[]): void {
+    this.#contacts.get(peer)?.wish(wishes);
+  }
+
+  joined(peer: PeerId): void {
+    this.#upSinceMs.delete(peer);
+    this.#become(onJoin(this.#membership, peer, this.#environment.clock.monotonicMs()));
+  }
+
+  saidGoodbye(peer: PeerId): void {
+    this.#become(onGoodbye(this.#membership, peer, this.#environment.clock.monotonicMs()));
+  }
+
+  stop(): void {
+    for (const contact of this.#contacts.values()) contact.stop();
+    this.#contacts.clear();
+  }
+
+  #newContact(map: ClusterMap, peer: PeerRecord): PeerContact {
+    const owner: ContactOwner = {
+      clusterId: map.clusterId,
+      incarnation: this.#owner.incarnation,
+      clusterMs: () => this.#owner.clusterMs(),
+      newestMap: () => ({ epoch: this.#map?.map.epoch ?? 0, encoded: this.#map?.encoded ?? new Uint8Array() }),
+      nextGeneration: () => this.nextGeneration(),
+      onPong: (id, pong, sentAtMs) => this.#onPong(id, pong, sentAtMs),
+      onGone: (id) => this.#become(onGone(this.#membership, id, this.#environment.clock.monotonicMs())),
+      onMapRefused: (id, sentence) => this.#owner.onForeignMap(`${id} does not take this master's map: ${sentence}`),
+    };
+    return new PeerContact(this.#environment, owner, peer);
+  }
+
+  /** Rises with every connection, over restarts too: a newer one closes the older at the peer (rule F7). */
+  nextGeneration(): number {
+    this.#generations += 1;
+    return this.#owner.incarnation * 2 ** 32 + this.#generations;
+  }
+
+  #onPong(id: PeerId, pong: Pong, sentAtMs: number): void {
+    const map = this.#map?.map;
+    const peer = map?.peers.find((known) => known.id === id);
+    if (map === undefined || peer === undefined) return;
+    const foreign = foreignMapOf(map, { ...pong, who: id });
+    if (foreign !== undefined) {
+      this.#owner.onForeignMap(foreign);
+      return;
+    }
+    // A process that the map does not name yet has asked, or will ask, to join: only then does it count as the peer.
+    if (pong.incarnation !== peer.incarnation) return;
+    const nowMs = this.#environment.clock.monotonicMs();
+    this.#heard.set(id, { pong, atMs: nowMs });
+    this.#become(onPong(this.#membership, id, { sentAtMs, nowMs }));
+    this.#owner.onAnswered(id);
+  }
+
+  #become(after: Membership): void {
+    const before = this.#membership;
+    if (before === after) return;
+    this.#membership = after;
+    const nowMs = this.#environment.clock.monotonicMs();
+    let isChanged = false;
+    for (const [id, member] of after.members) {
+      const old = before.members.get(id);
+      isChanged ||= old?.state !== member.state || hasAnswered(old) !== hasAnswered(member);
+      if (member.state === 'down') this.#upSinceMs.delete(id);
+      else if (hasAnswered(member) && !this.#upSinceMs.has(id)) this.#upSinceMs.set(id, nowMs);
+    }
+    if (isChanged) this.#owner.onLivenessChanged(before, after);
+  }
+}
+
+/** A sentence when what a peer knows was never made by the master of `map`. */
+export function foreignMapOf(
+  map: ClusterMap,
+  theirs: { who: string; mapEpoch: number; lineage?: string | undefined },
+): string | undefined {
+  const { who, mapEpoch, lineage } = theirs;
+  if (mapEpoch > map.epoch) return `${who} knows map ${mapEpoch}, newer than the ${map.epoch} in this master's store`;
+  if (mapEpoch === 0 || lineage === undefined || lineage === map.lineage) return undefined;
+  return `${who} follows a map of lineage ${lineage}, this master's is ${map.lineage}`;
+}
+
+function hasAnswered(member: Liveness | undefined): boolean {
+  return member !== undefined && member.state !== 'down' && member.answeredMs >= 0;
+}

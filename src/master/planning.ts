@@ -1,0 +1,79 @@
+/**
+ * Drives the map towards what placement wants: asks the planner, and remembers what must not be asked again at once.
+ *
+ * A copy that its primary gave up goes to the back with a growing pause and stops nobody else; a wish for a handover is
+ * repeated now and then until the map shows it.
+ */
+import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
+import { isPlaced, type Placement, wantedPlacement } from '../cluster/placement.js';
+import { type HandoverWish, planSteps, type Steps } from '../cluster/planner.js';
+import type { PeerId, SlotNumber } from '../core/ids.js';
+
+const firstPauseMs = 500;
+const longestPauseMs = 30_000;
+const wishAgainMs = 1000;
+
+interface Pause {
+  readonly untilMs: number;
+  readonly lengthMs: number;
+}
+
+export class Planning {
+  readonly #pauses = new Map<string, Pause>();
+  readonly #wishedMs = new Map<SlotNumber, { readonly slotEpoch: number; readonly atMs: number }>();
+  #wanted: { readonly from: string; readonly placement: Placement } | undefined;
+
+  /** Index is the slot; computed again only when something it depends on has changed, which a death is not. */
+  wanted(map: ClusterMap): Placement {
+    const { replicas } = map.pool;
+    const placed = map.peers.map((peer) => [peer.id, peer.tokenAddress, peer.zone, peer.weight, isPlaced(peer)]);
+    const from = JSON.stringify([placed, map.slots.length, replicas]);
+    if (this.#wanted?.from !== from) {
+      this.#wanted = { from, placement: wantedPlacement(map.peers, map.slots.length, replicas) };
+    }
+    return this.#wanted.placement;
+  }
+
+  steps(map: ClusterMap, view: { nowMs: number; upSinceMs: ReadonlyMap<PeerId, number> }): Steps {
+    const mayJoin = (slot: SlotNumber, peer: PeerId): boolean => {
+      const pause = this.#pauses.get(pairOf(slot, peer));
+      return pause === undefined || pause.untilMs <= view.nowMs;
+    };
+    return planSteps(map, this.wanted(map), { ...view, mayJoin });
+  }
+
+  /** Those wishes that were not sent a moment ago. */
+  dueWishes(wishes: readonly HandoverWish[], nowMs: number): readonly HandoverWish[] {
+    const due = wishes.filter(({ slot, slotEpoch }) => {
+      const last = this.#wishedMs.get(slot);
+      return last === undefined || last.slotEpoch !== slotEpoch || nowMs - last.atMs >= wishAgainMs;
+    });
+    for (const { slot, slotEpoch } of due) this.#wishedMs.set(slot, { slotEpoch, atMs: nowMs });
+    return due;
+  }
+
+  /** Notes which copies were given up, and which made it. `before` and `after` are committed maps. */
+  onCommitted(before: ClusterMap, after: ClusterMap, nowMs: number): void {
+    after.slots.forEach((record, slot) => {
+      const old = before.slots[slot];
+      if (old === undefined || old === record) return;
+      for (const peer of old.joining) this.#noteJoiner(after, { record, slot, peer, nowMs });
+    });
+  }
+
+  #noteJoiner(map: ClusterMap, at: { record: SlotRecord; slot: SlotNumber; peer: PeerId; nowMs: number }): void {
+    const { record, slot, peer, nowMs } = at;
+    const key = pairOf(slot, peer);
+    if (record.joining.includes(peer)) return;
+    if (record.inSync.includes(peer) || peerOf(map, peer)?.state !== 'up') {
+      this.#pauses.delete(key);
+      return;
+    }
+    const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(key)?.lengthMs ?? firstPauseMs / 2) * 2);
+    this.#pauses.set(key, { untilMs: nowMs + lengthMs, lengthMs });
+  }
+}
+
+function pairOf(slot: SlotNumber, peer: PeerId): string {
+  return `${slot} ${peer}`;
+}

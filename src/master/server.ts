@@ -1,0 +1,244 @@
+/**
+ * Answers what peers and clients ask of the master: a place in the cluster, changes of slots, the map, events, status.
+ *
+ * Nothing that would change the map is answered while a restarted master only listens; by then it knows whether its
+ * store is the newest. A peer speaks for itself only over the connection on which it joined, and as the start that the
+ * map names.
+ */
+
+import { type ClusterMap, peerOf } from '../cluster/map.js';
+import { withPeerLeaving } from '../cluster/membership.js';
+import { applyChanges } from '../cluster/slot-changes.js';
+import { sleep } from '../core/environment.js';
+import { refuse } from '../core/errors.js';
+import type { Address, PeerId } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
+import { timing } from '../core/timing.js';
+import { CreditPool } from '../protocol/credit.js';
+import type { ReplyOf } from '../protocol/messages.js';
+import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
+import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
+import type { Master } from './master.js';
+import { foreignMapOf } from './peer-watch.js';
+
+/** Whom a connection was found to be. */
+interface Identity {
+  readonly peer: PeerId;
+  readonly storeId: string;
+  readonly incarnation: number;
+}
+
+export class MasterServer {
+  readonly #master: Master;
+  readonly #identities = new WeakMap<Session, Identity>();
+  readonly #sessions = new Set<Session>();
+  readonly #credit = new CreditPool(limits.smallWritesBytesMax);
+  readonly #waiting = new Set<() => void>();
+  #listener: Listener | undefined;
+  /** A cluster that peers belong to although this master's store is empty. */
+  #strangeCluster: string | undefined;
+
+  private constructor(master: Master) {
+    this.#master = master;
+  }
+
+  static async listen(master: Master): Promise<MasterServer> {
+    const server = new MasterServer(master);
+    server.#listener = await master.environment.network.listen(master.options.listen, (connection) =>
+      server.#accept(connection),
+    );
+    return server;
+  }
+
+  get address(): Address {
+    return this.#listener?.address ?? this.#master.options.listen;
+  }
+
+  /** Answers everybody who waits for a newer map. */
+  onNewMap(): void {
+    for (const wake of [...this.#waiting]) wake();
+  }
+
+  async close(): Promise<void> {
+    await this.#listener?.close();
+    for (const session of this.#sessions) session.close('The master stops');
+  }
+
+  #accept(connection: Connection): ConnectionHandler {
+    let accepted: Session | undefined;
+    return acceptSession(this.#master.environment, connection, {
+      onHello: (hello, session) => {
+        const reply = this.#onHello(hello, session);
+        accepted = session;
+        this.#sessions.add(session);
+        return reply;
+      },
+      serve: (request) => this.#serve(request),
+      creditPoolFor: () => this.#credit,
+      onClose: () => {
+        if (accepted === undefined) return;
+        this.#sessions.delete(accepted);
+        const identity = this.#identities.get(accepted);
+        if (identity !== undefined) this.#master.watch.look(identity.peer);
+      },
+    });
+  }
+
+  #onHello(hello: Hello, session: Session): Omit<ReplyOf<'hello'>, 'software'> {
+    const { map } = this.#master;
+    if (map === undefined && hello.role === 'peer') this.#strangeCluster ??= hello.clusterId;
+    checkHello(hello, map);
+    return {
+      role: 'master',
+      incarnation: this.#master.incarnation,
+      clusterMs: this.#master.clusterClock.nowMs(),
+      mapEpoch: map?.epoch ?? 0,
+      yourAddress: hostOf(session.remote.address),
+      ...(map === undefined ? {} : { clusterId: map.clusterId }),
+    };
+  }
+
+  #serve(request: AnyIncoming): Promise<Outgoing> {
+    switch (request.name) {
+      case 'join':
+        return this.#join(request);
+      case 'change':
+        return this.#change(request);
+      case 'goodbye':
+        return this.#goodbye(request);
+      case 'suspect':
+        return this.#suspect(request);
+      case 'map':
+        return this.#map(request);
+      case 'status':
+        return Promise.resolve({ payload: Buffer.from(JSON.stringify(this.#master.status())) });
+      case 'events':
+        return this.#events(request);
+      default:
+        return refuse('unsupported', `A master does not answer "${request.name}"`);
+    }
+  }
+
+  async #join({ header, session }: Incoming<'join'>): Promise<Outgoing> {
+    const { map, environment, watch } = this.#master;
+    if (map === undefined && header.clusterId !== undefined) this.#strangeCluster ??= header.clusterId;
+    if (map !== undefined && header.clusterId === map.clusterId) {
+      const foreign = foreignMapOf(map, { ...header, who: header.peerId ?? header.address });
+      if (foreign !== undefined) this.#master.onForeignMap(foreign);
+    }
+    if (map === undefined || withArrival(map, header, this.#arrivalView()).map !== map) await this.#untilReady();
+    const strange = this.#strangeCluster;
+    if (this.#master.map === undefined && strange !== undefined) return refuseForEmptyStore(strange);
+    if (this.#master.map !== undefined) {
+      const generation = watch.nextGeneration();
+      const masterIncarnation = this.#master.incarnation;
+      await refuseRival(environment, this.#master.map, { join: header, masterIncarnation, generation });
+    }
+    const { map: joined, result } = await this.#master.commits.change((current) => {
+      const arrival = withArrival(current, header, this.#arrivalView(current));
+      return { map: arrival.map, result: arrival };
+    });
+    const { peer, kind } = result;
+    if (kind !== 'returned' || watch.membership.members.get(peer.id)?.state === 'down') watch.joined(peer.id);
+    this.#identities.set(session, { peer: peer.id, storeId: peer.storeId, incarnation: peer.incarnation });
+    const clusterId = joined?.clusterId ?? '';
+    return { header: { clusterId, peerId: peer.id }, ...this.#mapPayload() };
+  }
+
+  #arrivalView(map: ClusterMap | undefined = this.#master.map) {
+    const answered = map === undefined ? new Set<PeerId>() : this.#master.failover(map).answered;
+    return { answered, newCluster: () => this.#master.newCluster() };
+  }
+
+  async #change({ header, session }: Incoming<'change'>): Promise<Outgoing> {
+    await this.#untilReady();
+    const by = this.#identityOf(session);
+    await this.#master.commits.change((map) => {
+      if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
+      return { map: applyChanges(map, { by: by.peer, changes: header.changes }).map, result: undefined };
+    });
+    return this.#mapAnswer();
+  }
+
+  async #goodbye({ session }: Incoming<'goodbye'>): Promise<Outgoing> {
+    await this.#untilReady();
+    const by = this.#identityOf(session);
+    this.#master.watch.saidGoodbye(by.peer);
+    await this.#master.commits.change((map) => {
+      if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
+      return {
+        map: withPeerLeaving(map, { peer: by.peer, answered: this.#master.failover(map).answered }),
+        result: undefined,
+      };
+    });
+    return this.#mapAnswer();
+  }
+
+  async #suspect({ header }: Incoming<'suspect'>): Promise<Outgoing> {
+    this.#master.watch.look(header.peer);
+    return {};
+  }
+
+  async #map(request: Incoming<'map'>): Promise<Outgoing> {
+    const { newerThan, waitMs } = request.header;
+    if (waitMs > 0 && (this.#master.map?.epoch ?? 0) <= newerThan) await this.#nextMap(waitMs, request.signal);
+    const epoch = this.#master.map?.epoch ?? 0;
+    return epoch > newerThan ? this.#mapAnswer() : { header: { epoch } };
+  }
+
+  async #events(request: Incoming<'events'>): Promise<Outgoing> {
+    const { after, limit, waitMs } = request.header;
+    const { events, environment } = this.#master;
+    if (waitMs > 0 && events.after(after, 1).length === 0) {
+      const stop = new AbortController();
+      const timer = environment.clock.after(waitMs, () => stop.abort());
+      await events.next(AbortSignal.any([stop.signal, request.signal]));
+      timer.cancel();
+    }
+    return { payload: Buffer.from(JSON.stringify(events.after(after, limit))) };
+  }
+
+  #nextMap(waitMs: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiting.delete(wake);
+        timer.cancel();
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      const timer = this.#master.environment.clock.after(waitMs, wake);
+      this.#waiting.add(wake);
+      signal.addEventListener('abort', wake);
+    });
+  }
+
+  /** Resolves once the master has listened long enough to know that its store is the newest. */
+  async #untilReady(): Promise<void> {
+    while (this.#master.watch.onlyListens) await sleep(this.#master.environment.clock, timing.masterRoundMs);
+  }
+
+  #identityOf(session: Session): Identity {
+    return (
+      this.#identities.get(session) ?? refuse('not-ready', 'Only a peer that has joined on this connection may ask')
+    );
+  }
+
+  #mapAnswer(): Outgoing {
+    return { header: { epoch: this.#master.map?.epoch ?? 0 }, ...this.#mapPayload() };
+  }
+
+  #mapPayload(): { payload?: Uint8Array } {
+    const payload = this.#master.encodedMap;
+    return payload === undefined ? {} : { payload };
+  }
+}
+
+function isNamed(map: ClusterMap, by: Identity): boolean {
+  const peer = peerOf(map, by.peer);
+  return peer?.storeId === by.storeId && peer.incarnation === by.incarnation;
+}
+
+function hostOf(address: Address): string {
+  return address.slice(0, address.lastIndexOf(':'));
+}
