@@ -1,0 +1,139 @@
+/**
+ * Reads a file, whole or a range of it, as it was at one version.
+ *
+ * The first request brings the record and what is wanted of segment 0; further segments are read ahead in a bounded
+ * window, each found by the upload id in that record, so a version replaced meanwhile is read on or ends with `gone`,
+ * and never mixes with another. A whole file's checksum is compared before its last piece is handed out.
+ */
+import { runningXxh64 } from '../core/checksum.js';
+import { DfsError, refuse, toDfsError } from '../core/errors.js';
+import { limits } from '../core/limits.js';
+import type { WireFileRecord } from '../protocol/messages.js';
+import type { FileReader, Head, ReadOptions } from './file-reader.js';
+import { checksumOf, segmentSizeOf, toStat } from './file-record.js';
+import type { ReceivedFile } from './results.js';
+
+export interface DownloadOptions extends ReadOptions {
+  readonly start: number;
+  /** Undefined: to the end of the file. */
+  readonly end: number | undefined;
+}
+
+interface Piece {
+  readonly index: number;
+  /** Within the segment. */
+  readonly start: number;
+  readonly end: number;
+}
+
+type Settled = { readonly bytes: Uint8Array } | { readonly error: unknown };
+
+/** Resolves with the first bytes in hand; the rest is read as the body is. */
+export async function openFile(reader: FileReader, options: DownloadOptions): Promise<ReceivedFile> {
+  const head = await reader.readHead(options, { start: options.start, end: options.end });
+  const { record } = head;
+  if (options.start > record.size) {
+    refuse('invalid', `${options.name} has ${record.size} bytes; a range cannot start at ${options.start}`);
+  }
+  const range = { start: options.start, end: Math.min(options.end ?? record.size, record.size) };
+  const isWhole = range.start === 0 && range.end === record.size;
+  const pieces = piecesOf(reader, options, { head, range });
+  const body = isWhole && record.size > limits.blockBytes ? verified(pieces, record) : pieces;
+  if (isWhole && record.size <= limits.blockBytes) checkSmall(head);
+  return {
+    stat: toStat(record),
+    range,
+    acknowledged: head.acknowledged,
+    body,
+    bytes: () => collect(body, range.end - range.start),
+  };
+}
+
+/** The parts of segments ≥ 1 that hold the range. */
+function piecesAfterFirst(record: WireFileRecord, range: { start: number; end: number }): Piece[] {
+  const { segmentBytes } = record;
+  const pieces: Piece[] = [];
+  const firstIndex = Math.max(1, Math.floor(range.start / segmentBytes));
+  for (let index = firstIndex; index < record.segments && index * segmentBytes < range.end; index++) {
+    const base = index * segmentBytes;
+    const start = Math.max(0, range.start - base);
+    const end = Math.min(segmentSizeOf(record, index), range.end - base);
+    if (start < end) pieces.push({ index, start, end });
+  }
+  return pieces;
+}
+
+async function* piecesOf(
+  reader: FileReader,
+  options: DownloadOptions,
+  from: { head: Head; range: { start: number; end: number } },
+): AsyncGenerator<Uint8Array> {
+  const { record, bytes } = from.head;
+  if (bytes.length > 0) yield bytes;
+  const pieces = piecesAfterFirst(record, from.range);
+  const segmentsAhead = Math.floor(limits.clientWindowBytes / record.segmentBytes);
+  const depth = Math.max(1, Math.min(limits.clientWindowSegments, segmentsAhead));
+  const ahead: Promise<Settled>[] = [];
+  let next = 0;
+  try {
+    while (next < pieces.length || ahead.length > 0) {
+      for (let piece = pieces[next]; piece !== undefined && ahead.length < depth; piece = pieces[next]) {
+        ahead.push(settled(reader.readSegment(options, record, piece)));
+        next += 1;
+      }
+      const first = await ahead.shift();
+      if (first === undefined) break;
+      if ('error' in first) throw first.error;
+      yield first.bytes;
+    }
+  } finally {
+    if (ahead.length > 0) options.patience.abandon(); // nobody will read them
+  }
+}
+
+/** So that a part read ahead which fails waits for its turn to be thrown. */
+function settled(part: Promise<Uint8Array>): Promise<Settled> {
+  return part.then(
+    (bytes) => ({ bytes }),
+    (error) => ({ error: toDfsError(error) }),
+  );
+}
+
+/** Holds each piece until it is known not to be the last, and the last until the whole is verified. */
+async function* verified(pieces: AsyncIterable<Uint8Array>, record: WireFileRecord): AsyncGenerator<Uint8Array> {
+  const checksum = runningXxh64();
+  let held: Uint8Array | undefined;
+  let seenBytes = 0;
+  for await (const piece of pieces) {
+    if (held !== undefined) yield held;
+    checksum.update(piece);
+    seenBytes += piece.length;
+    held = piece;
+  }
+  if (seenBytes !== record.size || checksum.digest() !== checksumOf(record)) throw wholeMismatch(record);
+  if (held !== undefined) yield held;
+}
+
+/** The sum of the only block is the checksum of the whole. */
+function checkSmall({ record, bytes }: Head): void {
+  const checksum = runningXxh64();
+  checksum.update(bytes);
+  if (bytes.length !== record.size || checksum.digest() !== checksumOf(record)) throw wholeMismatch(record);
+}
+
+function wholeMismatch({ name }: WireFileRecord): DfsError {
+  return new DfsError('integrity', `The bytes of ${name} do not match the checksum of the whole file`, {
+    advice: 'Report this: every part matched its own checksum',
+  });
+}
+
+async function collect(body: AsyncIterable<Uint8Array>, sizeBytes: number): Promise<Uint8Array> {
+  const whole = new Uint8Array(sizeBytes);
+  let filledBytes = 0;
+  for await (const piece of body) {
+    if (piece.length === sizeBytes) return piece;
+    whole.set(piece, filledBytes);
+    filledBytes += piece.length;
+  }
+  return whole;
+}

@@ -1,0 +1,172 @@
+/**
+ * Asks whichever replica of a slot can answer: the first candidate, the next one when it fails or has been silent for a
+ * while, round after round until the caller's patience ends.
+ *
+ * For what any holder may answer at any time: stored segments, which never change, and reads that accept an older
+ * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes, they
+ * were replaced and swept (the caller tells), or they are lost (`integrity`).
+ */
+import type { PeerRecord } from '../cluster/map.js';
+import type { Log } from '../core/environment.js';
+import { DfsError, refusals, toDfsError } from '../core/errors.js';
+import type { TimedId } from '../core/ids.js';
+import { AttemptFailure } from './attempt.js';
+import type { Patience } from './patience.js';
+import type { Route } from './routing.js';
+import type { SlotCaller } from './slot-caller.js';
+
+/** A holder from which nothing has come for so long is not waited for alone. */
+const silentHolderMs = 500;
+/** Rounds over all holders that must find nothing before the bytes count as lost. */
+const vainRounds = 3;
+
+/** Names a copy that may be bad. */
+export interface CopyName {
+  readonly bucket: string;
+  readonly name: string;
+  readonly uploadId: TimedId;
+  readonly index: number;
+}
+
+export interface HolderQuestion<T> {
+  readonly hash: bigint;
+  readonly patience: Patience;
+  readonly about: string;
+  /** What a holder without good bytes is told to look at. */
+  readonly copy?: CopyName;
+  /** Who may be asked, in this order. */
+  candidates(route: Route): readonly PeerRecord[];
+  /** Asks one holder and verifies what it says. Rejects with AttemptFailure or a DfsError. */
+  ask(peer: PeerRecord, route: Route, onSlow: (quietMs: number) => void): Promise<T>;
+  /** An answer that no other holder would better. */
+  isFinal?(error: DfsError): boolean;
+  /** Called when no holder has the bytes: throws when they are no longer wanted. */
+  confirmStillThere?(): Promise<void>;
+}
+
+interface Round<T> {
+  readonly question: HolderQuestion<T>;
+  readonly route: Route;
+  readonly holders: readonly PeerRecord[];
+  readonly failures: DfsError[];
+}
+
+export class HolderCaller {
+  readonly #caller: SlotCaller;
+  readonly #log: Log;
+
+  constructor(caller: SlotCaller, log: Log) {
+    this.#caller = caller;
+    this.#log = log;
+  }
+
+  async call<T>(question: HolderQuestion<T>): Promise<T> {
+    const { hash, patience, about } = question;
+    const { view } = this.#caller;
+    patience.progress();
+    for (let count = 1; ; count++) {
+      const table = view.table ?? (await view.known(patience, about));
+      const route = table.routeOf(hash);
+      const failures: DfsError[] = [];
+      const good = await this.#firstGood({ question, route, holders: question.candidates(route), failures });
+      if (good !== undefined) {
+        patience.progress();
+        return good.value;
+      }
+      const final = failures.find((error) => isFinal(question, error));
+      if (final !== undefined) throw final;
+      const isNowhere = failures.length > 0 && failures.every(isLostThere);
+      if (isNowhere) await question.confirmStillThere?.();
+      if (isNowhere && count >= vainRounds) throw lostEverywhere(about, failures);
+      throwWhenOver(question, failures.at(-1));
+      view.lookForNewer(table.map.epoch, view.likelyToKnow(route.slot, count));
+      await view.newerMap(table.map.epoch, patience, this.#caller.backOffMs(count));
+    }
+  }
+
+  /** Tells a replica that its copy is bad. Nobody waits for it. */
+  report(peer: PeerRecord, slot: number, copy: CopyName, patience: Patience): void {
+    this.#caller
+      .once({
+        name: 'report-damage',
+        target: { address: peer.address, peerId: peer.id },
+        lane: 'small',
+        slot,
+        term: undefined,
+        patience,
+        about: `Reporting a bad copy of ${copy.name}`,
+        header: () => ({ slot, ...copy }),
+      })
+      .catch((error) => this.#log.debug({ err: error, peer: peer.id }, 'A bad copy could not be reported'));
+  }
+
+  /** Undefined when every candidate failed; a final refusal ends the round early. */
+  #firstGood<T>(round: Round<T>): Promise<{ readonly value: T } | undefined> {
+    const { question, route, holders, failures } = round;
+    return new Promise((resolve) => {
+      let asked = 0;
+      let underWay = 0;
+      const askNext = (): void => {
+        const peer = holders[asked];
+        if (peer === undefined) {
+          if (underWay === 0) resolve(undefined);
+          return;
+        }
+        asked += 1;
+        underWay += 1;
+        let isHedged = false;
+        const onSlow = (quietMs: number): void => {
+          if (isHedged || quietMs < silentHolderMs || asked === holders.length) return;
+          isHedged = true;
+          askNext();
+        };
+        question.ask(peer, route, onSlow).then(
+          (value) => resolve({ value }),
+          (error) => {
+            underWay -= 1;
+            const failure = this.#onFailure(round, peer, error);
+            failures.push(failure);
+            if (isFinal(question, failure)) resolve(undefined);
+            else askNext();
+          },
+        );
+      };
+      askNext();
+    });
+  }
+
+  #onFailure<T>({ question, route }: Round<T>, peer: PeerRecord, failed: unknown): DfsError {
+    const error = failed instanceof AttemptFailure ? failed.error : toDfsError(failed);
+    const { copy, patience } = question;
+    if (isLostThere(error) && copy !== undefined) this.report(peer, route.slot, copy, patience);
+    else if (error.code === 'connection-lost') this.#caller.view.suspect(peer.id);
+    return error;
+  }
+}
+
+/** The replica answered, but has no good copy. */
+function isLostThere({ code }: DfsError): boolean {
+  return code === 'integrity' || code === 'not-found' || code === 'gone';
+}
+
+function isFinal<T>(question: HolderQuestion<T>, error: DfsError): boolean {
+  if (question.isFinal?.(error)) return true;
+  return refusals[error.code].retry === 'never' && !isLostThere(error) && !error.code.startsWith('wrong-');
+}
+
+function throwWhenOver<T>({ patience, about }: HolderQuestion<T>, last: DfsError | undefined): void {
+  try {
+    patience.check(about);
+  } catch (error) {
+    const why = toDfsError(error);
+    if (last === undefined || why.code === 'cancelled' || last.code === 'timed-out') throw why;
+    throw new DfsError('unavailable', `${why.message}; the last attempt: ${last.message}`, { cause: last });
+  }
+}
+
+function lostEverywhere(about: string, failures: readonly DfsError[]): DfsError {
+  return new DfsError('integrity', `${about}: no replica has a good copy: ${failures.at(-1)?.message ?? ''}`, {
+    cause: failures.at(-1),
+    advice: 'A replica that is away may have one: see "dfs locate" and "dfs status"',
+  });
+}
