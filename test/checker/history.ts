@@ -7,9 +7,15 @@ export type Action =
   | { readonly kind: 'delete'; readonly ifVersion?: string }
   | { readonly kind: 'get' };
 
+/** What a receipt says about copies. */
+export interface Kept {
+  readonly slotEpoch: number;
+  readonly durable: number;
+}
+
 export type Outcome =
   /** Acknowledged; `value` is what a get returned. */
-  | { readonly state: 'done'; readonly version?: string; readonly value?: string }
+  | { readonly state: 'done'; readonly version?: string; readonly value?: string; readonly receipt?: Kept }
   /** The file did not exist. */
   | { readonly state: 'absent' }
   /** The condition did not hold. */

@@ -1,13 +1,14 @@
 /**
- * Versions of a file as clients were told them: one version names one content for ever, and none goes back.
+ * What clients were told in numbers: one version names one content for ever, none goes back, and receipts of one slot
+ * epoch speak of one set of copies.
  *
  * Independent of the search for an order: it catches what a lucky order could hide.
  */
-import { describeOperation, isWrite, type Operation } from './history.js';
+import { describeOperation, isWrite, type Kept, type Operation } from './history.js';
 
 /** All of one name. One sentence for each violation. */
 export function versionComplaints(operations: readonly Operation[]): string[] {
-  return [...identityComplaints(operations), ...orderComplaints(operations)];
+  return [...identityComplaints(operations), ...orderComplaints(operations), ...receiptComplaints(operations)];
 }
 
 function identityComplaints(operations: readonly Operation[]): string[] {
@@ -54,6 +55,28 @@ function orderComplaints(operations: readonly Operation[]): string[] {
     }
   }
   return complaints;
+}
+
+/**
+ * A slot epoch stands for one in-sync set, all of which must have answered: a receipt with fewer copies under the same
+ * slot epoch was given before the smaller set was committed.
+ */
+function receiptComplaints(operations: readonly Operation[]): string[] {
+  const first = new Map<number, Operation>();
+  const complaints: string[] = [];
+  for (const operation of operations) {
+    const receipt = receiptOf(operation);
+    if (!receipt) continue;
+    const other = first.get(receipt.slotEpoch) ?? operation;
+    first.set(receipt.slotEpoch, other);
+    if (receiptOf(other)?.durable === receipt.durable) continue;
+    complaints.push(`Slot epoch ${receipt.slotEpoch} with ${receiptOf(other)?.durable} and ${receipt.durable} copies`);
+  }
+  return complaints;
+}
+
+function receiptOf({ outcome }: Operation): Kept | undefined {
+  return outcome.state === 'done' ? outcome.receipt : undefined;
 }
 
 function compare(a: Operation, b: Operation): number {

@@ -4,14 +4,13 @@
  */
 import { appendFileSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { readHistory } from '../checker/history.js';
+import { describeOperation, type History, isAnswered, readHistory } from '../checker/history.js';
 import { judge, type Verdict } from '../checker/verdict.js';
 import type { RowResult } from './row-result.js';
 
 const { values: options } = parseArgs({
   options: {
     row: { type: 'string', default: '' },
-    /** May be given several times: judged one by one, pauses the longest of all. */
     history: { type: 'string', multiple: true, default: [] },
     results: { type: 'string', default: '' },
     commit: { type: 'string', default: '' },
@@ -21,29 +20,35 @@ const { values: options } = parseArgs({
     'whole-after': { type: 'string', default: '0' },
     /** No operation may have been refused or left unknown. */
     'no-failures': { type: 'boolean', default: false },
+    /**
+     * HISTORY,START,SPAN,NAME:NAME…: in that history every operation on these names that began in the span (in ms by
+     * the clock of the history) was answered, and there was one.
+     */
+    'goes-on': { type: 'string', multiple: true, default: [] },
     /** Complaints of the script itself. */
     complaint: { type: 'string', multiple: true, default: [] },
     note: { type: 'string', default: '' },
   },
 });
 
-function longest(verdicts: readonly Verdict[], kind: 'write' | 'read'): number {
-  return Math.round(Math.max(0, ...verdicts.map(({ victimPauses }) => victimPauses[kind].pauseMs)));
+function goesOnComplaints(claim: string): string[] {
+  const [path, start, span, list] = claim.split(',') as [string, string, string, string];
+  const names = new Set(list.split(':'));
+  const inSpan = readHistory(readFileSync(path, 'utf8')).operations.filter(
+    ({ name, calledMs }) => names.has(name) && calledMs >= Number(start) && calledMs < Number(start) + Number(span),
+  );
+  if (inSpan.length === 0) return [`Nobody asked for ${list} while the network was split`];
+  return inSpan
+    .filter((operation) => !isAnswered(operation))
+    .map((operation) => `${operation.name} lies wholly on one side, yet: ${describeOperation(operation)}`);
 }
 
-function sum(verdicts: readonly Verdict[], of: (verdict: Verdict) => number): number {
-  return verdicts.reduce((total, verdict) => total + of(verdict), 0);
-}
-
-function toResult(verdicts: readonly Verdict[]): RowResult {
-  const complaints = [...options.complaint, ...verdicts.flatMap((verdict) => verdict.complaints)];
-  const refused: Record<string, number> = {};
-  for (const verdict of verdicts) {
-    for (const [code, count] of Object.entries(verdict.refused)) refused[code] = (refused[code] ?? 0) + count;
-  }
-  const writePauseMs = longest(verdicts, 'write');
-  const readPauseMs = longest(verdicts, 'read');
-  const unknown = sum(verdicts, (verdict) => verdict.unknown);
+function toResult(verdict: Verdict): RowResult {
+  const goesOn = options['goes-on'].flatMap(goesOnComplaints);
+  const complaints = [...options.complaint, ...verdict.complaints, ...goesOn];
+  const { unknown, refused, victimPauses } = verdict;
+  const writePauseMs = Math.round(victimPauses.write.pauseMs);
+  const readPauseMs = Math.round(victimPauses.read.pauseMs);
   const limits = { write: Number(options['write-pause-max']), read: Number(options['read-pause-max']) };
   if (writePauseMs > limits.write) complaints.push(`Writers paused ${writePauseMs} ms, over ${limits.write} ms`);
   if (readPauseMs > limits.read) complaints.push(`Readers paused ${readPauseMs} ms, over ${limits.read} ms`);
@@ -54,7 +59,7 @@ function toResult(verdicts: readonly Verdict[]): RowResult {
     row: options.row,
     commit: options.commit,
     passed: complaints.length === 0,
-    operations: sum(verdicts, (verdict) => verdict.operations),
+    operations: verdict.operations,
     unknown,
     refused,
     writePauseMs,
@@ -65,7 +70,16 @@ function toResult(verdicts: readonly Verdict[]): RowResult {
   };
 }
 
-const result = toResult(options.history.map((path) => judge(readHistory(readFileSync(path, 'utf8')))));
+/** Several processes at work on one cluster make one history. */
+function mergedHistory(): History {
+  const histories = options.history.map((path) => readHistory(readFileSync(path, 'utf8')));
+  return {
+    victimNames: [...new Set(histories.flatMap(({ victimNames }) => victimNames))],
+    operations: histories.flatMap(({ operations }) => operations),
+  };
+}
+
+const result = toResult(judge(mergedHistory()));
 const refusedText = Object.entries(result.refused).map(([code, count]) => `, ${count} ${code}`);
 console.log(
   `${result.passed ? 'PASS' : 'FAIL'} ${result.row}: ${result.operations} operations, ${result.unknown} unknown` +

@@ -9,12 +9,14 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { DfsClient, DfsError } from 'dfs-store';
-import { type Action, type Operation, type Outcome, writeHistory } from '../checker/history.js';
+import { type Action, type Kept, type Operation, type Outcome, writeHistory } from '../checker/history.js';
 import { makeBody, valueOfBody } from './body.js';
 
 const { values: options } = parseArgs({
   options: {
     master: { type: 'string', default: '127.0.0.1:7420' },
+    /** Tells the workers of several such processes apart. */
+    tag: { type: 'string', default: '' },
     out: { type: 'string', default: 'history.jsonl' },
     cache: { type: 'string', default: 'cache' },
     writers: { type: 'string', default: '8' },
@@ -42,6 +44,11 @@ function stop(): void {
 }
 process.on('SIGTERM', stop);
 process.on('SIGINT', stop);
+
+/** The machine's own monotonic clock, so that histories of several processes can be put together. */
+function nowMs(): number {
+  return Number(process.hrtime.bigint()) / 1e6;
+}
 
 function connect(worker: string): Promise<DfsClient> {
   const cacheDir = join(options.cache, worker);
@@ -99,11 +106,16 @@ async function perform(client: DfsClient, name: string, action: Action): Promise
   }
   if (action.kind === 'delete') {
     const receipt = await client.delete(name, condition(action));
-    return { state: 'done', version: receipt.version };
+    return { state: 'done', version: receipt.version, receipt: keptOf(receipt) };
   }
   const body = makeBody({ name, value: action.value, sizeBytes: pickSizeBytes() });
   const receipt = await client.put(name, body, condition(action));
-  return { state: 'done', version: receipt.version };
+  const isWhole = receipt.segments === 1; // else the copies are the least over several slots
+  return { state: 'done', version: receipt.version, ...(isWhole ? { receipt: keptOf(receipt) } : {}) };
+}
+
+function keptOf({ slotEpoch, copies }: { slotEpoch: number; copies: { durable: number } }): Kept {
+  return { slotEpoch, durable: copies.durable };
 }
 
 function condition(action: Action): { ifVersion?: string; ifAbsent?: boolean } {
@@ -120,9 +132,9 @@ function outcomeOf(error: unknown): Outcome {
 }
 
 async function record(worker: string, client: DfsClient, task: { name: string; action: Action }): Promise<void> {
-  const calledMs = performance.now();
+  const calledMs = nowMs();
   const outcome = await perform(client, task.name, task.action).catch(outcomeOf);
-  const returnedMs = performance.now();
+  const returnedMs = nowMs();
   operations.push({ worker, ...task, calledMs, returnedMs, outcome });
   if (outcome.state === 'done' && outcome.version !== undefined && task.action.kind !== 'delete') {
     lastSeen.set(task.name, outcome.version);
@@ -132,13 +144,13 @@ async function record(worker: string, client: DfsClient, task: { name: string; a
 async function work(worker: string, names: readonly string[], onAnswer: () => void): Promise<void> {
   const client = await connect(worker);
   const intervalMs = 1000 / Number(options.rate);
-  let dueMs = performance.now() + Math.random() * intervalMs;
+  let dueMs = nowMs() + Math.random() * intervalMs;
   for (let count = 1; !isStopping; count++) {
-    const waitMs = dueMs - performance.now();
+    const waitMs = dueMs - nowMs();
     if (waitMs > 0) await sleep(waitMs);
-    dueMs = Math.max(dueMs + intervalMs, performance.now());
+    dueMs = Math.max(dueMs + intervalMs, nowMs());
     const name = pick(names);
-    const action: Action = worker.startsWith('w') ? pickWrite(name, `${worker}:${count}`) : { kind: 'get' };
+    const action: Action = worker.includes('w') ? pickWrite(name, `${worker}:${count}`) : { kind: 'get' };
     await record(worker, client, { name, action });
     if (count === 1) onAnswer();
   }
@@ -149,8 +161,8 @@ async function main(): Promise<void> {
   const client = await connect('last');
   const { names, victimNames } = await chooseNames(client);
   const workers = [
-    ...Array.from({ length: Number(options.writers) }, (_, index) => `w${index}`),
-    ...Array.from({ length: Number(options.readers) }, (_, index) => `r${index}`),
+    ...Array.from({ length: Number(options.writers) }, (_, index) => `${options.tag}w${index}`),
+    ...Array.from({ length: Number(options.readers) }, (_, index) => `${options.tag}r${index}`),
   ];
   let answered = 0;
   const timer = setTimeout(stop, Number(options.seconds) * 1000);

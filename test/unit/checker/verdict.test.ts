@@ -197,6 +197,18 @@ const bad: Readonly<Record<string, readonly Operation[]>> = {
   'one version for two writes': [put('a', [0, 9], '1.1'), put('b', [0, 9], '1.1')],
   'two versions of one write': [put('a', [0, 1], '1.1'), get('a', [2, 3], '1.2')],
   'one version used again after a deletion': [put('a', [0, 1], '1.1'), remove([2, 3], '1.2'), put('b', [4, 5], '1.2')],
+  'one slot epoch with two numbers of copies': [
+    operation({ kind: 'put', value: 'a' }, [0, 1], {
+      state: 'done',
+      version: '1.1',
+      receipt: { slotEpoch: 7, durable: 2 },
+    }),
+    operation({ kind: 'put', value: 'b' }, [2, 3], {
+      state: 'done',
+      version: '1.2',
+      receipt: { slotEpoch: 7, durable: 1 },
+    }),
+  ],
   'bad bytes': [
     put('a', [0, 1], '1.1'),
     operation({ kind: 'get' }, [2, 3], { state: 'corrupt', complaint: 'byte 17 differs' }),

@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# Row 2: kill -9 the backup of a hot slot. Writers wait at most 0.3 s, and no receipt counts one copy before the smaller
+# set is committed (the checker compares receipts by slot epoch).
+. "$(dirname "$0")/lib.sh"
+start_cluster 3
+primary=$(primary_of failover/0)
+victim=$(backup_of failover/0)
+start_workload --victim "$(id_of "$primary")"
+sleep 3
+kill9 "$victim"
+sleep 4
+start "$victim"
+wait_whole
+finish --write-pause-max 300 --read-pause-max 300
