@@ -2,10 +2,9 @@
  * The library: DfsClient over this machine's network, clock and disk, and the types of its calls.
  */
 import { type ClientOptions, connectClient, type FileClient } from './client/file-client.js';
-import type { Environment } from './core/environment.js';
+import { type Environment, silentLog } from './core/environment.js';
 import { defaultCacheFolder, openCacheFiles } from './io/cache-files.js';
 import { systemClock } from './io/clock.js';
-import { openLog } from './io/log.js';
 import { systemRandom } from './io/random.js';
 import { tcpNetwork } from './io/tcp.js';
 
@@ -30,7 +29,7 @@ export const DfsClient = {
       clock: systemClock,
       random: systemRandom,
       network: tcpNetwork,
-      log: log ?? openLog('silent'),
+      log: log ?? silentLog,
     };
     const cacheFiles = cacheDir === null ? undefined : openCacheFiles(cacheDir ?? defaultCacheFolder());
     return connectClient(environment, { ...rest, cacheFiles });

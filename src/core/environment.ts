@@ -31,6 +31,14 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
+/** For libraries: says nothing. */
+export const silentLog: Log = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: () => undefined,
+  error: () => undefined,
+};
+
 export interface Environment {
   readonly clock: Clock;
   readonly random: Random;
