@@ -12,6 +12,8 @@ export interface RangeOptions {
   /** Exclusive; to the end of the table when absent. */
   readonly to?: Uint8Array;
   readonly limit?: number;
+  /** The answer ends with the row that brings its keys and values to this size, so that a page holds the loop briefly. */
+  readonly bytesMax?: number;
 }
 
 export interface IndexReader {
