@@ -26,7 +26,7 @@ const emptyHeader: Header = Object.freeze({});
 const emptyHeaderBytes = Uint8Array.of(0x80);
 
 export function packPlain(value: object): Uint8Array {
-  for (const _ in value) return packr.pack(value);
+  for (const _ in value) return withoutBuffer(packr.pack(value));
   return emptyHeaderBytes;
 }
 
@@ -34,7 +34,12 @@ export function packPlain(value: object): Uint8Array {
 export function unpackPlain(bytes: Uint8Array, entriesMax: number = limits.msgpackEntriesMax): Header {
   if (bytes.length === 1 && bytes[0] === 0x80) return emptyHeader;
   new TokenWalk(bytes, entriesMax).walk();
-  return packr.unpack(bytes) as Header;
+  return packr.unpack(withoutBuffer(bytes)) as Header;
+}
+
+/** The decoder makes binary fields of its source's class, and a Buffer's `slice` would not copy. */
+function withoutBuffer(bytes: Uint8Array): Uint8Array {
+  return bytes instanceof Buffer ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
 }
 
 const protoKey = '__proto__';

@@ -22,6 +22,7 @@ class MemoryConnection implements Connection {
   queuedBytes = 0;
   deliveredBytes = 0;
   receivedPayloadBytes = 0;
+  isMute = (): boolean => false;
   #paused = false;
   #closed = false;
   #arrived: { frame: Frame; onTaken: () => void }[] = [];
@@ -41,6 +42,7 @@ class MemoryConnection implements Connection {
     this.queuedBytes += sizeBytes;
     const copy = copyOf(frame);
     setImmediate(() => {
+      if (this.isMute()) return;
       this.other?.arrive(copy, () => {
         this.queuedBytes -= sizeBytes;
         this.deliveredBytes += sizeBytes;
@@ -113,6 +115,8 @@ export class MemoryNetwork implements Network {
   readonly #listeners = new Map<Address, OnConnection>();
   readonly #connections = new Map<Address, Set<MemoryConnection>>();
   #nextPort = 50_000;
+  /** While true, whatever is sent gets lost and nobody is told. */
+  isMute = false;
 
   async listen(address: Address, onConnection: OnConnection): ReturnType<Network['listen']> {
     const bound = address.endsWith(':0') ? address.replace(/0$/, String(this.#nextPort++)) : address;
@@ -133,6 +137,8 @@ export class MemoryNetwork implements Network {
     const from = `127.0.0.1:${this.#nextPort++}`;
     const caller = new MemoryConnection(from, address);
     const called = new MemoryConnection(address, from);
+    caller.isMute = () => this.isMute;
+    called.isMute = () => this.isMute;
     caller.other = called;
     called.other = caller;
     const known = this.#connections.get(address) ?? new Set();
