@@ -8,7 +8,7 @@ import { parseAddress } from '../core/address.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
-import { type Address, formatVersion, type Version } from '../core/ids.js';
+import { type Address, formatVersion } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
 import { checkBucket, checkName, checkPosition } from '../core/names.js';
 import type { SmallFiles } from '../core/storage.js';

@@ -41,13 +41,19 @@ export interface FailedAttempt {
 const aboutThePeer: ReadonlySet<ErrorCode> = new Set(['wrong-identity', 'connection-lost', 'unavailable', 'not-ready']);
 
 /** Never answered, or answered "cannot tell". */
-const leavesOpen: ReadonlySet<ErrorCode> = new Set(['connection-lost', 'timed-out', 'unknown-outcome']);
+const leavesOpen: ReadonlySet<ErrorCode> = new Set([
+  'connection-lost',
+  'timed-out',
+  'cancelled', // by the other side: its connection broke while it worked
+  'unknown-outcome',
+  'failed',
+]);
 
 export function judge(attempt: FailedAttempt): Judgement {
   const { error, isChange, wasOpen } = attempt;
   const { code } = error;
   const isOpen = isChange && (wasOpen || (attempt.wasSent && leavesOpen.has(code)));
-  if (code === 'cancelled') return { step: 'fail', isOpen };
+  if (code === 'cancelled') return { step: attempt.wasSent ? 'wait' : 'fail', isOpen };
   if (code === 'expired-id') return { step: wasOpen ? 'unknown' : 'renew-id', isOpen };
   if (code === 'wrong-cluster') return { step: attempt.isMapConfirmed ? failure(isOpen) : 'look-for-map', isOpen };
   if (code === 'wrong-version' || code === 'failed') return { step: failure(isOpen), isOpen };
