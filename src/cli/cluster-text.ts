@@ -32,7 +32,7 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
   const { slots, repair, bytes } = status;
   const colours = { healthy: paint.good, degraded: paint.warning, unavailable: paint.bad };
   const rows = [
-    ['cluster', `${status.clusterId}, epoch ${status.epoch}`],
+    ['cluster', `${status.clusterId || 'not created yet'}, epoch ${status.epoch}`],
     ['master', `${status.master.address}, up ${formatDuration(status.uptimeSeconds)}`],
     ['copies', `${status.replicas} wanted, ${plural(status.minInSync, 'copy', 'copies')} needed to acknowledge`],
     ['files', `${status.files}, ${formatBytes(bytes.logical)} (${formatBytes(bytes.stored)} stored)`],

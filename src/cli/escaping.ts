@@ -16,9 +16,9 @@ function toEscape(character: string): string {
   return shortForms[character] ?? `\\x${code.toString(16).padStart(2, '0')}`;
 }
 
-/** A message with every steering character made visible. */
+/** One line of text with every steering character made visible, line breaks too. */
 export function printable(text: string): string {
-  return text.replace(steering, (character) => (character === '\n' ? '\n' : toEscape(character)));
+  return text.replace(steering, toEscape);
 }
 
 /**

@@ -1,16 +1,20 @@
 /**
  * Judges a command over several objects: which exit code says how many of them worked.
  *
- * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done.
+ * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done. When nobody answers any more, it gives
+ * up instead of waiting for each object in turn.
  */
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import { exitCodeOf, type Output } from './output.js';
+
+const unansweredMax = 16;
 
 export class Outcomes {
   readonly #output: Output;
   readonly #verb: string;
   readonly #failures: number[] = [];
   #doneCount = 0;
+  #unansweredInARow = 0;
 
   constructor(output: Output, verb: string) {
     this.#output = output;
@@ -30,14 +34,26 @@ export class Outcomes {
     try {
       await work();
       this.#doneCount++;
+      this.#unansweredInARow = 0;
       return true;
     } catch (problem) {
       const error = toDfsError(problem);
       if (error.code === 'cancelled' || !isOfTheWorld(problem)) throw problem;
       this.#failures.push(exitCodeOf(error));
       await this.#output.error(error, { verb: this.#verb, name });
+      this.#countAnswers(error);
       return false;
     }
+  }
+
+  #countAnswers(error: DfsError): void {
+    this.#unansweredInARow =
+      refusals[error.code].exitCode === refusals.unavailable.exitCode ? this.#unansweredInARow + 1 : 0;
+    if (this.#unansweredInARow < unansweredMax) return;
+    const code = this.#doneCount === 0 ? 'unavailable' : 'partly-done';
+    throw new DfsError(code, `Gave up: ${unansweredMax} in a row had no answer`, {
+      advice: 'See what is wrong with: dfs status',
+    });
   }
 
   /** Something that was left out for a reason; counts as failed. */

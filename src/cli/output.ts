@@ -56,12 +56,12 @@ export class Output {
   /** What a person at the terminal may like to know; never for programs. */
   async note(text: string): Promise<void> {
     if (this.#options.quiet || this.#options.json || !this.#terminal.notes.isTerminal) return;
-    await this.#terminal.notes.write(`${printable(text)}\n`);
+    await this.#terminal.notes.write(`${text.split('\n').map(printable).join('\n')}\n`);
   }
 
   /** What happened meanwhile to a command that goes on, for whoever watches it. */
   async tell(text: string): Promise<void> {
-    if (!this.#options.quiet) await this.#terminal.notes.write(`${printable(text)}\n`);
+    if (!this.#options.quiet) await this.#terminal.notes.write(`${text.split('\n').map(printable).join('\n')}\n`);
   }
 
   /** `failed` says what did not work: "send", of which object: its name. */

@@ -35,6 +35,17 @@ describe('an error', () => {
   });
 });
 
+describe('a cluster that stops answering', () => {
+  it('is given up after some names, not waited for by each', async () => {
+    const names = Array.from({ length: 100 }, (_, index) => `n${index}`);
+    for (const name of names) cluster.failures.set(name, new DfsError('timed-out', 'No answer'));
+    const ran = await runDfs(cluster, ['rm', ...names]);
+    expect(ran.exitCode).toBe(6);
+    expect(ran.stderr).toContain('Gave up: 16 in a row had no answer');
+    expect(ran.stderr.split('\n').length).toBeLessThan(100);
+  });
+});
+
 describe('a closed standard output', () => {
   it('ends the program without a word', async () => {
     for (const name of ['a', 'b', 'c']) cluster.put(name, '');
@@ -138,8 +149,8 @@ describe('names', () => {
     expect(line).toMatch(/^[\x20-\x7e]*$/);
   });
 
-  it('in messages keep their lines but steer nothing', () => {
-    expect(printable('a\nb\u001b]0;title\u0007')).toBe('a\nb\\e]0;title\\x07');
+  it('in messages stay on their line and steer nothing', () => {
+    expect(printable('a\nb\u001b]0;title\u0007')).toBe('a\\nb\\e]0;title\\x07');
   });
 });
 
