@@ -11,7 +11,8 @@ kill9 "$primary"
 kill9 "$backup"
 sleep 2
 start "$backup"
-dfs --timeout 10 receive kept/file -o - | cmp - "$0" || complain 'The former backup does not serve what was acknowledged'
+dfs --timeout 10 receive kept/file -o - | cmp - "$0" ||
+  complain 'The former backup does not serve what was acknowledged'
 dfs --timeout 10 send --quiet --as kept/more "$0" || complain 'The former backup takes no new file'
 sleep 2
 start "$primary"

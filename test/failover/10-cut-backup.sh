@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Row 10: cut the primary from its backup only: both ways, then one way, then the other. The primary stays each time, and
-# the backup joins again after healing.
+# Row 10: cut the primary from its backup only: both ways, then one way, then the other. The primary stays each time,
+# and the backup joins again after healing.
 . "$(dirname "$0")/lib.sh"
 use_namespaces
 start_cluster 3

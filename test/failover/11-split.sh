@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Row 11: split five peers 2 | 3 with clients on both sides and the master on either side. For each slot at most one side
-# acknowledges, and slots that lie wholly on one side go on there.
+# Row 11: split five peers 2 | 3 with clients on both sides and the master on either side. For each slot at most one
+# side acknowledges, and slots that lie wholly on one side go on there.
 . "$(dirname "$0")/lib.sh"
 use_namespaces
 start_cluster 5

@@ -20,7 +20,8 @@ for megabytes in 1 50 99; do
     [[ $megabytes -eq 1 || $(used) -ge $((before + megabytes)) ]] && break
     sleep 0.5
   done
-  [[ $megabytes -eq 1 || $(used) -ge $((before + megabytes)) ]] || complain "Only $(used) MB are used after $megabytes MB"
+  [[ $megabytes -eq 1 || $(used) -ge $((before + megabytes)) ]] ||
+    complain "Only $(used) MB are used after $megabytes MB"
   kill9 sender
   kill9 feeder
   rm "$work/pipe"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Row 17: one fsync fails on the primary. It does not acknowledge that write, it ends with code 70, and returns by resync.
+# Row 17: one fsync fails on the primary. It does not acknowledge that write, ends with code 70, and returns by resync.
 . "$(dirname "$0")/lib.sh"
 command -v strace >/dev/null || skip 'there is no strace (Debian package strace)'
 start_cluster 3

@@ -12,7 +12,9 @@ stored_file() {
   local index=$1 primary candidate
   primary=$(primary_of "rot/$index")
   while read -r candidate; do
-    cmp -s <(tail -c +4097 "$candidate" | head -c 4096) <(head -c 4096 "$work/body$index") && echo "$candidate" && return
+    cmp -s <(tail -c +4097 "$candidate" | head -c 4096) <(head -c 4096 "$work/body$index") || continue
+    echo "$candidate"
+    return
   done < <(find "$work/$primary" -type f -size +250k -size -400k)
   true
 }
@@ -32,7 +34,8 @@ if [[ ${#complaints[@]} -eq 0 ]]; then
   mv "$work/swap" "${files[5]}"
 fi
 
-copies_are_ok() { [[ $(dfs locate "rot/$1" --json | field '.segments[0].copies.map((copy) => copy.state).join()') == ok,ok ]]; }
+copies_of() { dfs locate "rot/$1" --json | field '.segments[0].copies.map((copy) => copy.state).join()'; }
+copies_are_ok() { [[ $(copies_of "$1") == ok,ok ]]; }
 for index in 1 2 3 4 5; do
   ! copies_are_ok "$index" || complain "locate does not notice the damage of rot/$index"
   dfs receive --quiet "rot/$index" -o - | cmp - "$work/body$index" || complain "rot/$index came back wrong"
@@ -42,7 +45,7 @@ for index in 1 2 3 4 5; do
     copies_are_ok "$index" && continue 2
     sleep 0.25
   done
-  complain "rot/$index is not repaired: $(dfs locate "rot/$index" --json | field '.segments[0].copies.map((copy) => copy.state)')"
+  complain "rot/$index is not repaired: $(copies_of "$index")"
 done
 for index in 1 2 3 4 5; do
   dfs receive --quiet "rot/$index" -o - | cmp - "$work/body$index" || complain "rot/$index is wrong after its repair"

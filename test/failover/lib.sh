@@ -39,7 +39,7 @@ cleanup() {
   if [[ $status -ne 0 && $status -ne 77 ]]; then
     [[ -n $is_done ]] || echo "FAIL $row: the script ended early with $status"
     for name in "$work"/*.log; do
-      [[ -f $name ]] && { echo "--- $(basename "$name")"; tail -n "${DFS_LOG_LINES:-6}" "$name" | cut -c1-400; } >&2
+      [[ -f $name ]] && { echo "--- $(basename "$name")" && tail -n "${DFS_LOG_LINES:-6}" "$name" | cut -c1-400; } >&2
     done
   fi
   if [[ -n $netns ]]; then
@@ -148,7 +148,7 @@ start() {
   return 1
 }
 
-# start_cluster PEERS [PEER FLAGS…]: a master, peers named peer1, peer2, … and a place for clients; waits for health.
+# start_cluster PEERS [PEER FLAGS…]: a master, peers named peer1, peer2, … and a place for clients, all healthy.
 start_cluster() {
   local count=$1 index
   shift

@@ -160,6 +160,7 @@ async function work(worker: string, names: readonly string[], onAnswer: () => vo
 async function main(): Promise<void> {
   const client = await connect('last');
   const { names, victimNames } = await chooseNames(client);
+  writeFileSync(options.out.replace(/\.jsonl$/, '.names'), JSON.stringify(names));
   const workers = [
     ...Array.from({ length: Number(options.writers) }, (_, index) => `${options.tag}w${index}`),
     ...Array.from({ length: Number(options.readers) }, (_, index) => `${options.tag}r${index}`),
