@@ -1,8 +1,8 @@
 /**
  * Judges a command over several objects: which exit code says how many of them worked.
  *
- * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done. When nobody answers any more, it gives
- * up instead of waiting for each object in turn.
+ * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done. When nobody answers any more, it
+ * gives up instead of waiting for each object in turn.
  */
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import { exitCodeOf, type Output } from './output.js';

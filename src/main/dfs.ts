@@ -6,6 +6,7 @@
 import { runProgram } from '../cli/program.js';
 import type { Settings } from '../cli/settings.js';
 import type { FileClient } from '../client/file-client.js';
+import { silentLog } from '../core/environment.js';
 import { packageVersion } from '../core/version.js';
 import { systemClock } from '../io/clock.js';
 import { localFiles } from '../io/local-files.js';
@@ -22,26 +23,25 @@ export async function main(
     version: packageVersion,
     loadConfig,
     freePorts: async (wanted) => (await import('../io/free-ports.js')).freePorts(wanted),
-    connect: async (settings) => connect(settings, defaultCacheDir(environment)),
+    connect,
   });
   await flushTerminal();
   return exitCode;
 }
 
-async function connect(settings: Settings, cacheDir: string | undefined): Promise<FileClient> {
-  const { DfsClient } = await import('../dfs.js');
-  const { masters, bucket, timeoutMs, deadlineMs } = settings;
-  const cache = settings.cacheDir ?? cacheDir;
-  return DfsClient.connect({
-    ...{ masters, bucket, timeoutMs },
+async function connect({ masters, bucket, timeoutMs, deadlineMs, cacheDir }: Settings): Promise<FileClient> {
+  const [{ connectClient }, { tcpNetwork }, { systemRandom }, { defaultCacheFolder, openCacheFiles }] =
+    await Promise.all([
+      import('../client/file-client.js'),
+      import('../io/tcp.js'),
+      import('../io/random.js'),
+      import('../io/cache-files.js'),
+    ]);
+  const environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log: silentLog };
+  return connectClient(environment, {
+    ...{ masters, bucket, timeoutMs, cacheFiles: openCacheFiles(cacheDir ?? defaultCacheFolder()) },
     ...(deadlineMs === undefined ? {} : { deadlineMs }),
-    ...(cache === undefined ? {} : { cacheDir: cache }),
   });
-}
-
-function defaultCacheDir({ XDG_CACHE_HOME, HOME }: Readonly<Record<string, string | undefined>>): string | undefined {
-  if (XDG_CACHE_HOME) return localFiles.join(XDG_CACHE_HOME, 'dfs');
-  return HOME ? localFiles.join(HOME, '.cache/dfs') : undefined;
 }
 
 async function loadConfig(path: string): Promise<Readonly<Record<string, unknown>>> {
