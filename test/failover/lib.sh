@@ -10,7 +10,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/dfs-row.XXXXXX")
 programs=$checkout/dist-test/failover
 replicas=2
 declare -A pid_of=() address_of=() flags_of=() commands=()
-declare -a complaints=() histories=()
+declare -a complaints=() histories=() cuts=()
 netns= # prefix of this row's network namespaces, empty when it runs on loopback
 workload_count=0
 whole_after_ms=0
@@ -89,7 +89,12 @@ run_at() {
 host_of() { echo "${address_of[$1]%:*}"; }
 
 # cut_one_way FROM TO: packets from FROM to TO vanish.
-cut_one_way() { ip -n "$netns-hub" rule add from "$(host_of "$1")" to "$(host_of "$2")" blackhole; }
+cut_one_way() {
+  local rule="from $(host_of "$1") to $(host_of "$2") blackhole"
+  # shellcheck disable=SC2086
+  ip -n "$netns-hub" rule add $rule
+  cuts+=("$rule")
+}
 
 cut_link() {
   cut_one_way "$1" "$2"
@@ -97,9 +102,10 @@ cut_link() {
 }
 
 heal_all() {
-  while ip -n "$netns-hub" rule list | grep -q blackhole; do
-    ip -n "$netns-hub" rule del type blackhole
-  done
+  local rule
+  # shellcheck disable=SC2086
+  for rule in "${cuts[@]}"; do ip -n "$netns-hub" rule del $rule; done
+  cuts=()
 }
 
 free_port() {
@@ -133,7 +139,7 @@ launch() {
   pid_of[$name]=$!
 }
 
-listening_count() { grep -c '"msg":"listening"' "$work/$1.log" 2>/dev/null || true; }
+listening_count() { cat "$work/$1.log" 2>/dev/null | grep -c '"msg":"listening"' || true; }
 
 start() {
   local name=$1 before
