@@ -97,6 +97,12 @@ const peerOptions = {
     parse: (text: string) => parseNumber(text, { min: 0, max: limits.weightMax }),
   },
   reserve: { takes: 'BYTES', about: 'room kept free on the disk (2 %, at least 256 MiB)', parse: parseBytes },
+  reads: {
+    takes: 'MODE',
+    about: 'lease, or confirm: a round trip for every read, for hosts that are paused at will',
+    default: 'lease',
+    parse: (text: string) => (text === 'lease' || text === 'confirm' ? text : invalid(text, 'lease or confirm')),
+  },
   'sweep-after': {
     takes: 'SECONDS',
     about: 'when an abandoned upload is swept',

@@ -6,7 +6,7 @@
  */
 import type { ClusterMap } from '../cluster/map.js';
 import { assertDefined } from '../core/assert.js';
-import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
+import { DaemonStop, DfsError, exitCodes, isRefusal } from '../core/errors.js';
 import type { MapStore } from './map-store.js';
 
 /** Returns the same map to change nothing; throws a DfsError to refuse. The map is undefined before the cluster is. */
@@ -26,7 +26,11 @@ export interface CommitOwner {
   readonly incarnation: number;
   /** Called with each map once it is durable, before whoever asked for it hears of it. */
   onCommitted(before: ClusterMap | undefined, after: ClusterMap): void;
+  /** The store broke, or somebody else writes to it: no further commit can be. */
+  onFailed(error: unknown): void;
 }
+
+const theEnd = new DfsError('unavailable', 'The master ends: it could not change the map');
 
 export class Commits {
   readonly #store: MapStore;
@@ -34,7 +38,7 @@ export class Commits {
   #map: ClusterMap | undefined;
   #asked: Asked[] = [];
   #running: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: DfsError | undefined;
 
   constructor(store: MapStore, owner: CommitOwner, map: ClusterMap | undefined) {
     this.#store = store;
@@ -97,19 +101,21 @@ export class Commits {
         const changed = batch.reduce<ClusterMap | undefined>((map, asked) => asked.apply(map), before);
         if (changed !== before) await this.#commit(before, assertDefined(changed, 'A map is never unmade'));
       } catch (error) {
-        for (const asked of batch) asked.fail(error);
         // No room on the disk: nothing was changed, and a later commit may find some. Anything else is the end.
-        if (!isRefusal(error)) return this.#endWith(error);
-        continue;
+        if (!isRefusal(error)) this.#failure = theEnd;
+        for (const asked of batch) asked.fail(this.#failure ?? error);
+        if (this.#failure === undefined) continue;
+        this.#endWith(error);
+        return;
       }
       for (const asked of batch) asked.settle(this.#map);
     }
   }
 
   #endWith(error: unknown): void {
-    this.#failure = error;
-    for (const asked of this.#asked) asked.fail(error);
+    for (const asked of this.#asked) asked.fail(theEnd);
     this.#asked = [];
+    this.#owner.onFailed(error);
   }
 
   async #commit(before: ClusterMap | undefined, changed: ClusterMap): Promise<void> {

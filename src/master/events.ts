@@ -130,8 +130,8 @@ export class EventLog {
 
   /** The last save: numbering goes on without a gap. */
   async close(): Promise<void> {
-    this.#isSaved = false;
     await this.#saving;
+    this.#isSaved = false;
     await this.#saveNow(this.#nextSeq);
   }
 

@@ -93,7 +93,11 @@ export class Master {
     });
     this.commits = new Commits(
       loaded.maps,
-      { incarnation: loaded.incarnation, onCommitted: (before, after) => this.#onCommitted(before, after) },
+      {
+        incarnation: loaded.incarnation,
+        onCommitted: (before, after) => this.#onCommitted(before, after),
+        onFailed: (error) => this.#fail(error),
+      },
       loaded.map,
     );
   }
@@ -210,7 +214,7 @@ export class Master {
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
     if (this.#roundCount % housekeepingRounds === 0) {
-      Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedCommit(error));
+      Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedWrite(error));
     }
   }
 
@@ -236,7 +240,7 @@ export class Master {
         },
         (error) => {
           this.#isReconciling = false;
-          this.#onFailedCommit(error);
+          this.#onFailedWrite(error);
         },
       );
   }
@@ -281,7 +285,7 @@ export class Master {
     if (planned(map) === map) return;
     this.commits
       .change((current) => ({ map: current && planned(current), result: undefined }))
-      .catch((error) => this.#onFailedCommit(error));
+      .catch((error) => this.#onFailedWrite(error));
   }
 
   #steps(map: ClusterMap): Steps {
@@ -307,7 +311,7 @@ export class Master {
   }
 
   /** A disk without room may have some later: the next round tries again. Anything else ends the master. */
-  #onFailedCommit(error: unknown): void {
+  #onFailedWrite(error: unknown): void {
     if (isRefusal(error)) this.environment.log.warn({ error: error.message }, 'The master could not write');
     else this.#fail(error);
   }

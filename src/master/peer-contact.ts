@@ -57,10 +57,6 @@ export class PeerContact {
     this.#keepConnected().catch((error) => this.#complain(`The contact ended: ${String(error)}`));
   }
 
-  get isConnected(): boolean {
-    return this.#session !== undefined;
-  }
-
   /** The map's newest record of the peer; another address or store needs another connection. */
   update(peer: PeerRecord): void {
     const isSame = peer.address === this.#peer.address && peer.storeId === this.#peer.storeId;
@@ -137,8 +133,10 @@ export class PeerContact {
       try {
         await this.#connect(peer);
         refusedInARow = 0;
+        const connectedMs = this.#environment.clock.monotonicMs();
         await this.#untilClosed();
-        continue;
+        // At once, unless connections to it break as fast as they are made.
+        if (this.#environment.clock.monotonicMs() - connectedMs > timing.pingIntervalMs) continue;
       } catch (error) {
         refusedInARow = error instanceof ConnectFailure && error.refused ? refusedInARow + 1 : 0;
         if (refusedInARow >= 2 && !this.#isStopped) this.#owner.onGone(peer.id);

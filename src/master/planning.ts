@@ -4,7 +4,7 @@
  * A copy that its primary gave up goes to the back with a growing pause and stops nobody else; a wish for a handover is
  * repeated now and then until the map shows it.
  */
-import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
+import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from '../cluster/map.js';
 import { isPlaced, type Placement, wantedPlacement } from '../cluster/placement.js';
 import { type HandoverWish, planSteps, type Steps } from '../cluster/planner.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
@@ -26,8 +26,7 @@ export class Planning {
   /** Index is the slot; computed again only when something it depends on has changed, which a death is not. */
   wanted(map: ClusterMap): Placement {
     const { replicas } = map.pool;
-    const placed = map.peers.map((peer) => [peer.id, peer.tokenAddress, peer.zone, peer.weight, isPlaced(peer)]);
-    const from = JSON.stringify([placed, map.slots.length, replicas]);
+    const from = JSON.stringify([map.peers.map(placeOf), map.slots.length, replicas]);
     if (this.#wanted?.from !== from) {
       this.#wanted = { from, placement: wantedPlacement(map.peers, map.slots.length, replicas) };
     }
@@ -72,6 +71,12 @@ export class Planning {
     const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(key)?.lengthMs ?? firstPauseMs / 2) * 2);
     this.#pauses.set(key, { untilMs: nowMs + lengthMs, lengthMs });
   }
+}
+
+/** What placement can depend on: everything but where a peer is, what it holds and whether it runs. */
+function placeOf(peer: PeerRecord): object {
+  const { address, storeId, incarnation, state, ...place } = peer;
+  return { ...place, isPlaced: isPlaced(peer) };
 }
 
 function pairOf(slot: SlotNumber, peer: PeerId): string {
