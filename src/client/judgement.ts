@@ -76,7 +76,7 @@ export function givenUp(
 ): DfsError {
   const { isOpen, last, why } = options;
   if (isOpen) return unknownOutcome(about, last ?? why);
-  if (why.code === 'cancelled' || last === undefined) return why;
+  if (why.code === 'cancelled' || last === undefined || last.code === 'timed-out') return why;
   const code = last.code === 'too-few-copies' || last.code === 'busy' ? last.code : 'unavailable';
   return new DfsError(code, `${why.message}; the last attempt: ${last.message}`, {
     cause: last,

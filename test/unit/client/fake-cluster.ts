@@ -322,6 +322,7 @@ export class FakeCluster {
       address,
       storeId: id.padEnd(32, '0'),
       tokenAddress: address,
+      tokenWeight: 1,
       zone: 'z',
       weight: 1,
       state: 'up' as const,
