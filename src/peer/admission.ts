@@ -1,0 +1,87 @@
+/**
+ * What a peer takes in: nothing that the disk's reserve, the largest file or the number of uploads forbids.
+ *
+ * Deletes are always let in: a full disk on which nothing can be deleted is a trap. Uploads are remembered by their
+ * last segment, so that one that is still going on is never swept.
+ */
+import { refuse } from '../core/errors.js';
+import { limits } from '../core/limits.js';
+import type { ByteStore } from '../core/storage.js';
+
+export interface AdmissionLimits {
+  readonly reserveBytes?: number;
+  readonly maxFileBytes: number;
+  readonly maxUploads: number;
+  readonly sweepAfterMs: number;
+}
+
+/** An upload without a new segment for so long no longer counts as running. */
+const uploadIdleMs = 60_000;
+
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #uploads = new Map<string, number>();
+  #space = { freeBytes: Infinity, totalBytes: Infinity };
+
+  constructor(admissionLimits: AdmissionLimits) {
+    this.#limits = admissionLimits;
+  }
+
+  get space(): { freeBytes: number; totalBytes: number } {
+    return this.#space;
+  }
+
+  async measure(store: ByteStore): Promise<void> {
+    this.#space = await store.space();
+  }
+
+  get reserveBytes(): number {
+    const { reserveBytes } = this.#limits;
+    return reserveBytes ?? Math.max(limits.reserveBytesMin, this.#space.totalBytes * limits.reserveFraction);
+  }
+
+  get isFull(): boolean {
+    return this.#space.freeBytes < this.reserveBytes;
+  }
+
+  /** `sizeBytes`: the file so far. */
+  admitBytes(sizeBytes: number): void {
+    this.admitSpace();
+    if (sizeBytes > this.#limits.maxFileBytes) {
+      refuse('too-large', `A file may have at most ${this.#limits.maxFileBytes} bytes here`);
+    }
+  }
+
+  admitSpace(): void {
+    if (!this.isFull) return;
+    const free = Math.round(this.#space.freeBytes / 2 ** 20);
+    refuse(
+      'no-space',
+      `Only ${free} MiB are free, less than the reserve of ${Math.round(this.reserveBytes / 2 ** 20)} MiB`,
+      {
+        advice: 'Delete files, or add a peer',
+      },
+    );
+  }
+
+  admitUpload(uploadId: string, nowMs: number): void {
+    if (!this.#uploads.has(uploadId)) {
+      this.#forgetIdle(nowMs);
+      const running = [...this.#uploads.values()].filter((lastMs) => nowMs - lastMs < uploadIdleMs).length;
+      if (running >= this.#limits.maxUploads)
+        refuse('busy', `${running} uploads are under way here, as many as allowed`);
+    }
+    this.#uploads.set(uploadId, nowMs);
+  }
+
+  /** When the last segment of an upload came, as far as this process knows. */
+  lastSegmentMs(uploadId: string): number | undefined {
+    return this.#uploads.get(uploadId);
+  }
+
+  #forgetIdle(nowMs: number): void {
+    for (const [uploadId, lastMs] of this.#uploads) {
+      if (nowMs - lastMs > this.#limits.sweepAfterMs) this.#uploads.delete(uploadId);
+    }
+  }
+}

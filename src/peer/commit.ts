@@ -1,0 +1,157 @@
+/**
+ * One change of a slot, from its version to its visibility: replicate, stage, commit, count; or roll back.
+ *
+ * The primary's index holds committed writes only. The order is the promise: bytes and entries are durable on every
+ * required replica before the primary's own entry makes the change visible, and that before anyone is told (S1, S2).
+ */
+import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
+import { compareVersions, type PeerId } from '../core/ids.js';
+import type { ReplyOf } from '../protocol/messages.js';
+import type { Comparison } from './comparison.js';
+import type { Copies } from './copies.js';
+import { type Entry, type EntryKey, type Placed, queueKeyOf } from './entry.js';
+import type { EntryIndex, RequestMark } from './entry-index.js';
+import type { LedSlot } from './led-slot.js';
+import type { Replication } from './replication.js';
+
+export interface CommitParts {
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly comparison: Comparison;
+  me(): PeerId;
+  replicasWanted(): number;
+  minInSync(): number;
+}
+
+export interface Content {
+  readonly bytes: Uint8Array;
+  readonly sums: Uint8Array;
+  /** Where the bytes are already on this disk, when they are. */
+  readonly placed?: Placed;
+}
+
+export const noContent: Content = { bytes: new Uint8Array(0), sums: new Uint8Array(0) };
+
+export type Acknowledged = ReplyOf<'put'>;
+
+export class Commits {
+  readonly #parts: CommitParts;
+
+  constructor(parts: CommitParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Commits one entry with its bytes, and with it entries that belong to the change. The caller holds the key's queue
+   * and has seen the slot serving in this very turn. Refuses `unknown-outcome`, or what a replica refused after every
+   * one has rolled back (F8).
+   */
+  async commit(
+    led: LedSlot,
+    entries: readonly [Entry, ...Entry[]],
+    content: Content,
+    mark?: RequestMark,
+  ): Promise<Acknowledged> {
+    const { index, copies } = this.#parts;
+    const [first, ...others] = entries;
+    const replication = led.replicate({
+      header: {
+        entries: entries.map((entry) => ({ ...entry, sums: entry === first ? content.sums : new Uint8Array(0) })),
+        ...(mark === undefined ? {} : { requestId: mark.id, contentHash: mark.contentHash }),
+      },
+      payload: content.bytes.length === 0 ? undefined : content.bytes,
+      sums: content.bytes.length === 0 ? undefined : content.sums,
+    });
+    try {
+      const staging = content.placed ?? copies.stage(first, content.bytes, content.sums);
+      const [staged, replicated] = await Promise.allSettled([staging, replication.replicated]);
+      if (staged.status === 'rejected') return await this.#rollBack(led, entries, replication, staged.reason);
+      if (replicated.status === 'rejected') {
+        if (content.placed === undefined) await copies.discard(staged.value);
+        return await this.#rollBack(led, entries, replication, replicated.reason);
+      }
+      const stored = [{ ...first, placed: staged.value }, ...others.map((entry) => ({ ...entry, placed: noPlace }))];
+      await index.write(led.fence(), stored, mark).catch(onOwnCommitFailed);
+      return this.acknowledge(led, first, replication.durableAt);
+    } finally {
+      led.end(replication);
+    }
+  }
+
+  /** What a receipt may claim now: members of the committed set that answered durable (F23). */
+  acknowledge(led: LedSlot, entry: Pick<Entry, 'version'>, durableAt: ReadonlySet<PeerId>): Acknowledged {
+    const durable = led.countInSync(durableAt);
+    if (durable < this.#parts.minInSync()) {
+      throw new DfsError('unknown-outcome', `The change is on ${durable} copies, fewer than minInSync`, {
+        advice: 'Retry with the same request id once more copies are in sync',
+      });
+    }
+    return {
+      version: entry.version,
+      slotEpoch: led.record.slotEpoch,
+      copies: { durable, wanted: this.#parts.replicasWanted() },
+      primary: this.#parts.me(),
+      backups: led.record.inSync.filter((peer) => peer !== this.#parts.me()),
+    };
+  }
+
+  /** A change that is committed already: every in-sync member holds it. */
+  acknowledgeAgain(led: LedSlot, entry: Pick<Entry, 'version'>): Acknowledged {
+    return this.acknowledge(led, entry, new Set(led.record.inSync));
+  }
+
+  /** Takes back, everywhere it was sent, what could not be committed; then says why. */
+  async #rollBack(led: LedSlot, entries: readonly Entry[], replication: Replication, cause: unknown): Promise<never> {
+    if (!(cause instanceof DfsError)) throw cause;
+    if (led.isOver || isRefusal(cause, 'unknown-outcome')) throw outcomeUnknown(cause);
+    const settled = [...replication.sentTo].map(async (peer) => {
+      for (const { key } of entries) await this.#settleAt(led, peer, key);
+    });
+    await Promise.all(settled);
+    if (led.isOver) throw outcomeUnknown(cause);
+    throw cause;
+  }
+
+  async #settleAt(led: LedSlot, peer: PeerId, key: EntryKey): Promise<void> {
+    if (!led.isHeldBy(peer)) return;
+    try {
+      await this.#parts.comparison.settleKey(led, peer, { key });
+    } catch (error) {
+      // No longer a member: whatever it holds is settled before it may become one again.
+      if (!isRefusal(error, 'cancelled')) throw error;
+    }
+  }
+
+  /**
+   * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves to
+   * whether it did: not while a replica is joining.
+   */
+  removeEverywhere(led: LedSlot, entry: Entry): Promise<boolean> {
+    return led.queue.run(queueKeyOf(entry.key), () =>
+      led.during(async () => {
+        if (led.phase !== 'serving' || led.record.joining.length > 0) return false;
+        const found = this.#parts.index.lookup(entry.key);
+        if (found.state !== 'present' || compareVersions(found.entry.version, entry.version) !== 0) return false;
+        const asOf = led.asOf();
+        const drop = (peer: PeerId) => led.ask(peer, 'settle', (fenced) => ({ ...fenced, key: entry.key, asOf }));
+        await Promise.all(led.required().map(drop));
+        return this.#parts.index.remove(led.fence(), entry.key, entry.version);
+      }),
+    );
+  }
+}
+
+const noPlace: Placed = { where: 'none' };
+
+function onOwnCommitFailed(error: unknown): never {
+  if (isRefusal(error, 'stale-epoch')) throw outcomeUnknown(error);
+  // All replicas hold the write: it can neither be refused nor acknowledged here any more (F8).
+  if (isRefusal(error, 'no-space'))
+    throw new StorageFailure('No space for the index commit of a replicated write', { cause: error });
+  throw error;
+}
+
+function outcomeUnknown(cause: DfsError): DfsError {
+  if (cause.code === 'unknown-outcome') return cause;
+  return new DfsError('unknown-outcome', 'The slot got another primary while the write was under way', { cause });
+}

@@ -1,0 +1,96 @@
+/**
+ * The bytes of entries on this disk: small ones inside the index, larger ones in a file of their own under an id that
+ * is never used again. Bytes are durable before any entry names them (S1).
+ */
+import { blockSums, sameBytes } from '../core/checksum.js';
+import type { Random } from '../core/environment.js';
+import { refuse } from '../core/errors.js';
+import { toHex } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import type { ByteStore } from '../core/storage.js';
+import { bodyOf, type Entry, nowhere, type Placed, type StoredEntry } from './entry.js';
+import { readSegment, type SegmentIdentity, verifySegment, writeSegment } from './segment-file.js';
+
+export interface Blocks {
+  /** Whole blocks, beginning at `offset` of the entry's bytes. */
+  readonly bytes: Uint8Array;
+  readonly offset: number;
+  /** As stored: the reader at the far end compares. */
+  readonly sums: Uint8Array;
+}
+
+export type CopyState = 'ok' | 'missing' | 'damaged';
+
+const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8Array(0) };
+
+export class Copies {
+  readonly #store: ByteStore;
+  readonly #random: Random;
+
+  constructor(store: ByteStore, random: Random) {
+    this.#store = store;
+    this.#random = random;
+  }
+
+  /** Makes the bytes durable, unless they are small enough to travel with the entry. Throws `no-space`. */
+  async stage(entry: Entry, bytes: Uint8Array, sums: Uint8Array): Promise<Placed> {
+    if (bytes.length === 0) return nowhere;
+    if (bytes.length <= limits.inlineBytesMax) return { where: 'inline', bytes, sums };
+    const fileId = toHex(this.#random.bytes(16));
+    await writeSegment(this.#store, fileId, identityOf(entry), bytes, sums);
+    return { where: 'file', fileId, size: bytes.length };
+  }
+
+  /** Removes staged bytes that no entry came to name. */
+  async discard(placed: Placed): Promise<void> {
+    if (placed.where === 'file') await this.#store.remove(placed.fileId);
+  }
+
+  /** The blocks that hold bytes start … end−1, without hashing them. Refuses `integrity` when the copy is bad. */
+  async readBlocks(entry: StoredEntry, range: { start: number; end: number }): Promise<Blocks> {
+    const { placed } = entry;
+    switch (placed.where) {
+      case 'none':
+        return noBlocks;
+      case 'inline':
+        return range.start < range.end ? { bytes: placed.bytes, offset: 0, sums: placed.sums } : noBlocks;
+      case 'file': {
+        if (range.start >= range.end) return noBlocks;
+        const read = await readSegment(this.#store, placed.fileId, identityOf(entry), range);
+        if (read.state === 'ok') return read;
+        return refuse('integrity', `The stored copy is ${read.state}: ${read.reason}`);
+      }
+    }
+  }
+
+  /** All bytes, hashed and compared. Refuses `integrity` when the copy is bad. */
+  async readVerified(entry: StoredEntry): Promise<{ bytes: Uint8Array; sums: Uint8Array }> {
+    const { placed } = entry;
+    const blocks = await this.readBlocks(entry, { start: 0, end: placed.where === 'none' ? 0 : Infinity });
+    if (!sameBytes(blockSums(blocks.bytes), blocks.sums))
+      refuse('integrity', 'The stored bytes do not match their checksum');
+    return blocks;
+  }
+
+  async stateOf(entry: StoredEntry): Promise<CopyState> {
+    const { placed } = entry;
+    switch (placed.where) {
+      case 'none':
+        return 'ok';
+      case 'inline':
+        return sameBytes(blockSums(placed.bytes), placed.sums) ? 'ok' : 'damaged';
+      case 'file':
+        return (await verifySegment(this.#store, placed.fileId, identityOf(entry))).state;
+    }
+  }
+}
+
+/** What a stored file says of itself. */
+function identityOf(entry: Entry): SegmentIdentity {
+  if (entry.kind === 'segment') {
+    const { bucket, name, uploadId, index } = bodyOf(entry, 'segment');
+    return { bucket, name, uploadId, index };
+  }
+  const { bucket, name, uploadId } = bodyOf(entry, 'record');
+  return { bucket, name, uploadId, index: 0 };
+}

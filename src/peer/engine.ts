@@ -1,0 +1,116 @@
+/**
+ * The parts of a peer that need to know how many slots there are: built when the first map is known, and wired here.
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { peerOf } from '../cluster/map.js';
+import type { Environment } from '../core/environment.js';
+import type { ByteStore, IndexStore } from '../core/storage.js';
+import type { Admission } from './admission.js';
+import type { ClusterClock } from './cluster-clock.js';
+import { Commits } from './commit.js';
+import { Comparison } from './comparison.js';
+import { Copies } from './copies.js';
+import { EntryIndex } from './entry-index.js';
+import type { Grants } from './grants.js';
+import type { HandoverParts } from './handover.js';
+import type { Identity } from './identity.js';
+import { Leadership } from './leadership.js';
+import type { ListingParts } from './listing.js';
+import type { MapKeeper } from './map-keeper.js';
+import type { MasterLink } from './master-link.js';
+import { PeerCalls } from './peer-calls.js';
+import { ReadPath } from './read-path.js';
+import { Repair } from './repair.js';
+import { Replica } from './replica.js';
+import { type ReadMode, Serving } from './serving.js';
+import { Surplus } from './surplus.js';
+import { Sweeper } from './sweeper.js';
+import { Uploads } from './uploads.js';
+import { WritePath } from './write-path.js';
+
+export interface EngineParts {
+  readonly environment: Environment;
+  readonly me: Identity;
+  readonly index: IndexStore;
+  readonly bytes: ByteStore;
+  readonly maps: MapKeeper;
+  readonly master: MasterLink;
+  readonly grants: Grants;
+  readonly clock: ClusterClock;
+  readonly admission: Admission;
+  readonly reads: ReadMode;
+  readonly replacedGraceMs: number;
+  readonly sweepAfterMs: number;
+  readonly slotCount: number;
+  fetchMap(): void;
+  onFailure(error: unknown): void;
+}
+
+export interface Engine {
+  readonly index: EntryIndex;
+  readonly leadership: Leadership;
+  readonly replica: Replica;
+  readonly writes: WritePath;
+  readonly reads: ReadPath;
+  readonly uploads: Uploads;
+  readonly surplus: Surplus;
+  readonly sweeper: Sweeper;
+  readonly calls: PeerCalls;
+  readonly listing: ListingParts;
+  readonly handover: HandoverParts;
+}
+
+export function buildEngine(parts: EngineParts): Engine {
+  const { environment, me, maps, admission, clock, grants, master } = parts;
+  const { log } = environment;
+  const currentMap = (): ClusterMap | undefined => maps.map;
+  const index = new EntryIndex(parts.index, parts.slotCount, () => ({
+    nowMs: clock.nowMs(),
+    replacedGraceMs: parts.replacedGraceMs,
+    sweepAfterMs: parts.sweepAfterMs,
+  }));
+  const copies = new Copies(parts.bytes, environment.random);
+  const calls = new PeerCalls(environment, me);
+  const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
+  const comparison = new Comparison({ index, copies, repair });
+  const leadership = new Leadership({ ...parts, index, comparison, currentMap });
+  const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
+  const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
+  const commits = new Commits({
+    index,
+    copies,
+    comparison,
+    me: () => me.peerId ?? '',
+    replicasWanted: () => maps.map?.pool.replicas ?? 1,
+    minInSync,
+  });
+  const replica = new Replica({ me, index, copies, grants, maps, admission });
+  const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
+  const uploads = new Uploads({ ...shared, replacedGraceMs: parts.replacedGraceMs, sweepAfterMs: parts.sweepAfterMs });
+  return {
+    index,
+    leadership,
+    replica,
+    calls,
+    uploads,
+    writes: new WritePath({ ...shared, copies, minInSync }),
+    reads: new ReadPath({ ...shared, copies, replica, holds: (slot) => holds(maps.map, me, slot) }),
+    surplus: new Surplus({ ...shared, store: parts.index }),
+    sweeper: new Sweeper({
+      ...shared,
+      store: parts.index,
+      bytes: parts.bytes,
+      uploads,
+      sweepAfterMs: parts.sweepAfterMs,
+    }),
+    listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },
+    handover: { log, leadership, master },
+  };
+}
+
+/** A new store holds nothing until a map names it (rule F11). */
+function holds(map: ClusterMap | undefined, me: Identity, slot: number): boolean {
+  const record = map?.slots[slot];
+  if (map === undefined || record === undefined || me.peerId === undefined) return false;
+  return peerOf(map, me.peerId)?.storeId === me.storeId && record.inSync.includes(me.peerId);
+}

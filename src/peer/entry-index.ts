@@ -1,0 +1,262 @@
+/**
+ * The peer's index of entries: typed reads of durable state, and the few ways in which entries change.
+ *
+ * Every change re-reads the slot's promise inside its transaction and aborts if it rose (rule F4); what a change does
+ * to the tables is in entry-changes.ts. Serves S1, S4.
+ */
+import { refuse } from '../core/errors.js';
+import { compareVersions, type Epoch, noVersion, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import type { IndexReader, IndexStore, IndexTransaction } from '../core/storage.js';
+import type { IdRow, KeyRow } from '../protocol/rows.js';
+import { decodeValue, type EntryKey, type Lookup, type StoredEntry } from './entry.js';
+import {
+  type Amounts,
+  addAmounts,
+  type Delays,
+  EntryChanges,
+  hashOfId,
+  listIds,
+  noAmounts,
+  toIdRow,
+} from './entry-changes.js';
+import {
+  decodeDigest,
+  decodeNumber,
+  digestKey,
+  encodeNumber,
+  idKey,
+  justAfter,
+  placeOfKey,
+  rangeOfBucket,
+  seal,
+  slotKey,
+  slotOfSlotKey,
+  unsealOrFail,
+} from './index-layout.js';
+
+/** The writer's standing: refused when the slot's promise is higher. */
+export interface Fence {
+  readonly slot: SlotNumber;
+  readonly slotEpoch: Epoch;
+}
+
+export interface RequestMark {
+  readonly id: TimedId;
+  /** Of what the request asked: the same id with other content is a client's bug (F5). */
+  readonly contentHash: Uint8Array;
+}
+
+export class EntryIndex {
+  readonly #store: IndexStore;
+  readonly #slotCount: number;
+  readonly #delays: () => Delays;
+  readonly #amounts = new Map<SlotNumber, Amounts>();
+
+  constructor(store: IndexStore, slotCount: number, delays: () => Delays) {
+    this.#store = store;
+    this.#slotCount = slotCount;
+    this.#delays = delays;
+    for (const [key, value] of store.range('digests', { from: new Uint8Array(0) })) {
+      this.#addAmounts(slotOfSlotKey(key), decodeDigest(unsealOrFail('digests', key, value)));
+    }
+  }
+
+  get slotCount(): number {
+    return this.#slotCount;
+  }
+
+  slotOf(key: EntryKey): SlotNumber {
+    return placeOfKey(key, this.#slotCount).slot;
+  }
+
+  lookup(key: EntryKey): Lookup {
+    return decodeValue(key, this.#store.get('entries', key));
+  }
+
+  promiseOf(slot: SlotNumber): Epoch {
+    return readPromise(this.#store, slot);
+  }
+
+  amountsOf(slot: SlotNumber): Amounts {
+    return this.#amounts.get(slot) ?? noAmounts;
+  }
+
+  /** Content of every role on this disk. */
+  storedBytes(): number {
+    let total = 0;
+    for (const amounts of this.#amounts.values()) total += amounts.storedBytes;
+    return total;
+  }
+
+  /** The slots of which anything is stored here. */
+  slotsHeld(): readonly SlotNumber[] {
+    return [...this.#amounts].filter(([, amounts]) => amounts.entries > 0).map(([slot]) => slot);
+  }
+
+  /** 64 digests of 8 bytes. */
+  digests(slot: SlotNumber): Uint8Array {
+    const digests = new Uint8Array(limits.digestBuckets * 8);
+    const view = new DataView(digests.buffer);
+    const from = digestKey({ slot, bucket: 0 });
+    const to = justAfter(digestKey({ slot, bucket: limits.digestBuckets - 1 }));
+    for (const [key, value] of this.#store.range('digests', { from, to })) {
+      view.setBigUint64((key[2] ?? 0) * 8, decodeDigest(unsealOrFail('digests', key, value)).xor);
+    }
+    return digests;
+  }
+
+  /** The entries of a digest bucket after a key, in order. An unreadable one has no version (F10). */
+  listBucket(slot: SlotNumber, bucket: number, after: EntryKey, limit: number): readonly KeyRow[] {
+    const range = rangeOfBucket({ slot, bucket }, this.#slotCount);
+    const from = after.length === 0 ? range.from : justAfter(after);
+    return this.#store.range('entries', { ...range, from, limit }).map(([key, value]) => {
+      const found = decodeValue(key, value);
+      return { key, version: found.state === 'present' ? found.entry.version : noVersion, idsHash: this.#idsHash(key) };
+    });
+  }
+
+  #idsHash(key: EntryKey): Uint8Array {
+    let xor = 0n;
+    for (const row of this.listIds(key)) xor ^= hashOfId(key, row);
+    const hash = new Uint8Array(8);
+    new DataView(hash.buffer).setBigUint64(0, xor);
+    return hash;
+  }
+
+  findId(key: EntryKey, id: TimedId): IdRow | undefined {
+    const rowKey = idKey(key, id);
+    const value = this.#store.get('ids', rowKey);
+    return value === undefined ? undefined : toIdRow(rowKey, value, id);
+  }
+
+  /** All request ids of a key. */
+  listIds(key: EntryKey): readonly IdRow[] {
+    return listIds(this.#store, key);
+  }
+
+  /** Stores entries newer than what is there, and the request's id; older ones are ignored, one by one (F3). */
+  write(fence: Fence, entries: readonly StoredEntry[], mark?: RequestMark): Promise<readonly boolean[]> {
+    return this.#change(fence, (changes) => {
+      const stored = entries.map((entry) => {
+        const before = changes.lookup(entry.key);
+        if (before.state === 'present' && compareVersions(before.entry.version, entry.version) >= 0) return false;
+        changes.change(entry.key, before, entry);
+        return true;
+      });
+      const [first] = entries;
+      if (first !== undefined && stored[0] === true && mark !== undefined) {
+        changes.putId(first.key, { id: mark.id, version: first.version, contentHash: mark.contentHash });
+      }
+      return stored;
+    });
+  }
+
+  /** Makes a key equal to the primary's, unless it is newer than `asOf`. Resolves to whether it was ignored. */
+  settle(fence: Fence, key: EntryKey, asOf: Version, entry: StoredEntry | undefined): Promise<boolean> {
+    return this.#change(fence, (changes) => {
+      const before = changes.lookup(key);
+      if (before.state === 'present' && compareVersions(before.entry.version, asOf) > 0) return true;
+      changes.change(key, before, entry);
+      return false;
+    });
+  }
+
+  settleIds(
+    fence: Fence,
+    key: EntryKey,
+    asOf: Version,
+    rows: { readonly puts: readonly IdRow[]; readonly drops: readonly IdRow[] },
+  ): Promise<boolean> {
+    return this.#change(fence, (changes) => {
+      const before = changes.lookup(key);
+      if (before.state === 'present' && compareVersions(before.entry.version, asOf) > 0) return true;
+      for (const row of rows.drops) changes.dropId(key, row.id);
+      for (const row of rows.puts) changes.putId(key, row);
+      return false;
+    });
+  }
+
+  /** Removes an entry that still has exactly this version: the last step of a sweep (F19). */
+  remove(fence: Fence, key: EntryKey, version: Version): Promise<boolean> {
+    return this.#change(fence, (changes) => {
+      const before = changes.lookup(key);
+      if (before.state !== 'present' || compareVersions(before.entry.version, version) !== 0) return false;
+      changes.change(key, before, undefined);
+      return true;
+    });
+  }
+
+  /** Puts other bytes behind an unchanged or unreadable entry: a repair. False when the key has changed meanwhile. */
+  replaceBytes(fence: Fence, entry: StoredEntry): Promise<boolean> {
+    return this.#change(fence, (changes) => {
+      const before = changes.lookup(entry.key);
+      const same = before.state === 'present' && compareVersions(before.entry.version, entry.version) === 0;
+      if (!same && before.state !== 'damaged') return false;
+      changes.change(entry.key, before, entry);
+      return true;
+    });
+  }
+
+  /** Drops up to `limit` ids of the slot in tables below `below`; resolves to how many. */
+  dropIds(fence: Fence, below: number, limit: number): Promise<number> {
+    return this.#change(fence, (changes) => changes.dropIdsOfSlot(fence.slot, below, limit));
+  }
+
+  /** Forgets up to `limit` entries of a slot this peer no longer holds (F15); resolves to how many. */
+  forget(fence: Fence, limit: number): Promise<number> {
+    return this.#change(fence, (changes) => changes.forget(fence.slot, limit));
+  }
+
+  /** Has an entry looked at by the sweeper at a later time. */
+  lookAt(fence: Fence, dueMs: number, key: EntryKey): Promise<void> {
+    return this.#change(fence, (changes) => changes.lookAt(dueMs, key));
+  }
+
+  /** Raises the slot's promise durably: from then on lower slotEpochs are refused, for ever. */
+  async raisePromise(fence: Fence): Promise<void> {
+    if (this.promiseOf(fence.slot) !== fence.slotEpoch) await this.#change(fence, () => undefined);
+  }
+
+  async #change<T>(fence: Fence, change: (changes: EntryChanges) => T): Promise<T> {
+    const done = await this.#store.transact((transaction) => {
+      const promised = checkFence(transaction, fence);
+      const changes = new EntryChanges(transaction, this.#slotCount, this.#delays());
+      const result = change(changes);
+      if (promised < fence.slotEpoch) putPromise(transaction, fence);
+      return { result, moved: changes.moved };
+    });
+    for (const [slot, amounts] of done.moved) this.#addAmounts(slot, amounts);
+    return done.result;
+  }
+
+  #addAmounts(slot: SlotNumber, moved: Amounts): void {
+    this.#amounts.set(slot, addAmounts(this.amountsOf(slot), moved));
+  }
+}
+
+function readPromise(reader: IndexReader, slot: SlotNumber): Epoch {
+  const key = slotKey(slot);
+  const value = reader.get('promises', key);
+  return value === undefined ? 0 : decodeNumber(unsealOrFail('promises', key, value));
+}
+
+function checkFence(transaction: IndexTransaction, fence: Fence): Epoch {
+  const promised = readPromise(transaction, fence.slot);
+  if (promised > fence.slotEpoch) {
+    refuse('stale-epoch', `Slot ${fence.slot} has promised epoch ${promised}, above ${fence.slotEpoch}`);
+  }
+  return promised;
+}
+
+export function putPromise(transaction: IndexTransaction, fence: Fence): void {
+  const key = slotKey(fence.slot);
+  transaction.put('promises', key, seal(key, encodeNumber(fence.slotEpoch)));
+}
+
+/** Raises many promises in the caller's transaction; none is ever lowered. */
+export function raisePromises(transaction: IndexTransaction, fences: readonly Fence[]): void {
+  for (const fence of fences) {
+    if (readPromise(transaction, fence.slot) < fence.slotEpoch) putPromise(transaction, fence);
+  }
+}

@@ -1,0 +1,56 @@
+/**
+ * Gives slots to another in-sync member without failing a request: at the master's wish, or when this peer stops.
+ *
+ * Sealed, a slot answers nothing and renews no lease until the map has decided; a record of the same term unseals it
+ * (rule F20). Requests that come meanwhile are held and then sent on to the new primary by their clients.
+ */
+import type { Log } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
+import type { Incoming, Outgoing } from '../protocol/session.js';
+import type { Leadership } from './leadership.js';
+import type { LedSlot } from './led-slot.js';
+import type { MasterLink } from './master-link.js';
+
+export interface HandoverParts {
+  readonly log: Log;
+  readonly leadership: Leadership;
+  readonly master: MasterLink;
+}
+
+interface Wish {
+  readonly led: LedSlot;
+  readonly to: PeerId;
+}
+
+export async function onWishes(parts: HandoverParts, request: Incoming<'wish-handover'>): Promise<Outgoing> {
+  const wishes: Wish[] = [];
+  for (const { slot, slotEpoch, to } of request.header.wishes) {
+    const led = parts.leadership.led(slot);
+    // A wish about an older record is void: the planner sees the newer one and wishes again.
+    if (led?.phase === 'serving' && led.record.slotEpoch === slotEpoch && led.record.inSync.includes(to)) {
+      wishes.push({ led, to });
+    }
+  }
+  await handOver(parts, wishes);
+  return {};
+}
+
+/** Everything that somebody else could serve. */
+export async function handOverAll(parts: HandoverParts, me: PeerId): Promise<void> {
+  const wishes: Wish[] = [];
+  for (const led of parts.leadership.all()) {
+    const to = led.record.inSync.find((peer) => peer !== me && parts.leadership.isReached(peer));
+    if (led.phase === 'serving' && to !== undefined) wishes.push({ led, to });
+  }
+  await handOver(parts, wishes);
+}
+
+async function handOver(parts: HandoverParts, wishes: readonly Wish[]): Promise<void> {
+  if (wishes.length === 0) return;
+  for (const { led } of wishes) led.seal();
+  await Promise.all(wishes.map(({ led }) => led.writesBegunBefore()));
+  await parts.master.change(wishes.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
+  const kept = wishes.filter(({ led }) => !led.isOver);
+  for (const { led } of kept) led.startServing();
+  parts.log.info({ slots: wishes.length - kept.length, kept: kept.length }, 'handed over');
+}

@@ -1,0 +1,189 @@
+/**
+ * What stands in each table of a peer's index, and the small codecs of its rows. `docs/on-disk-format.md` says the same
+ * byte by byte. Every value is sealed with a checksum bound to its key.
+ *
+ * entries   entry key → value (entry.ts)
+ * names     bucket 0 name → hash of the name, then the row a listing sends; live files only
+ * ids       table number u32, entry key, request id → version, content hash
+ * digests   slot u16, bucket u8 → XOR of the entries' and ids' hashes, and what they hold
+ * promises  slot u16 → the highest slotEpoch promised
+ * files     file id → the entry key it belongs to, or when it may be removed
+ * sweeps    due time u64, entry key → what to look at then
+ * surplus   slot u16 → since when this copy is not wanted
+ * meta      name → value: store id, the last map accepted
+ */
+import { xxh64 } from '../core/checksum.js';
+import { StorageFailure } from '../core/errors.js';
+import { type TimedId, timedIdBytes, timeOfId } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import { timing } from '../core/timing.js';
+import { type EntryKey, hashOfKey } from './entry.js';
+
+const sealBytes = 8;
+
+/** Prefixes the checksum that binds a small value to its key. */
+export function seal(key: Uint8Array, content: Uint8Array): Uint8Array {
+  const value = new Uint8Array(sealBytes + content.length);
+  value.set(content, sealBytes);
+  new DataView(value.buffer).setBigUint64(0, xxh64(content) ^ xxh64(key));
+  return value;
+}
+
+/** The content of a sealed value; undefined when it does not verify. */
+export function unseal(key: Uint8Array, value: Uint8Array): Uint8Array | undefined {
+  if (value.length < sealBytes) return undefined;
+  const content = value.subarray(sealBytes);
+  const stored = new DataView(value.buffer, value.byteOffset, value.byteLength).getBigUint64(0);
+  return stored === (xxh64(content) ^ xxh64(key)) ? content : undefined;
+}
+
+/** For rows without which a peer can promise nothing: a bad one ends the process. */
+export function unsealOrFail(table: string, key: Uint8Array, value: Uint8Array): Uint8Array {
+  const content = unseal(key, value);
+  if (content === undefined) throw new StorageFailure(`A row of index table ${table} does not match its checksum`);
+  return content;
+}
+
+export function slotKey(slot: number): Uint8Array {
+  const key = new Uint8Array(2);
+  new DataView(key.buffer).setUint16(0, slot);
+  return key;
+}
+
+export function slotOfSlotKey(key: Uint8Array): number {
+  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint16(0);
+}
+
+// --- Slots and buckets as ranges of keys -------------------------------------------------------------------------------
+
+const bucketBits = Math.log2(limits.digestBuckets);
+
+export interface Place {
+  readonly slot: number;
+  readonly bucket: number;
+}
+
+/** The slot is the hash's top bits, the digest bucket the next six. */
+export function placeOfKey(key: EntryKey, slotCount: number): Place {
+  const slotBits = Math.log2(slotCount);
+  const top = Number(hashOfKey(key) >> BigInt(64 - slotBits - bucketBits));
+  return { slot: Math.floor(top / limits.digestBuckets), bucket: top % limits.digestBuckets };
+}
+
+export interface KeyRange {
+  readonly from: Uint8Array;
+  readonly to?: Uint8Array;
+}
+
+function rangeOfTop(top: number, bits: number): KeyRange {
+  const shift = BigInt(64 - bits);
+  const from = hashPrefix(BigInt(top) << shift);
+  return top + 1 === 2 ** bits ? { from } : { from, to: hashPrefix(BigInt(top + 1) << shift) };
+}
+
+function hashPrefix(hash: bigint): Uint8Array {
+  const prefix = new Uint8Array(8);
+  new DataView(prefix.buffer).setBigUint64(0, hash);
+  return prefix;
+}
+
+export function rangeOfSlot(slot: number, slotCount: number): KeyRange {
+  return rangeOfTop(slot, Math.log2(slotCount));
+}
+
+export function rangeOfBucket(place: Place, slotCount: number): KeyRange {
+  return rangeOfTop(place.slot * limits.digestBuckets + place.bucket, Math.log2(slotCount) + bucketBits);
+}
+
+/** The smallest key above `key`. */
+export function justAfter(key: Uint8Array): Uint8Array {
+  const next = new Uint8Array(key.length + 1);
+  next.set(key);
+  return next;
+}
+
+// --- Digest rows -------------------------------------------------------------------------------------------------------
+
+export interface DigestRow {
+  readonly xor: bigint;
+  readonly entries: number;
+  readonly files: number;
+  readonly logicalBytes: number;
+  readonly storedBytes: number;
+}
+
+export const emptyDigest: DigestRow = { xor: 0n, entries: 0, files: 0, logicalBytes: 0, storedBytes: 0 };
+
+export function digestKey(place: Place): Uint8Array {
+  const key = new Uint8Array(3);
+  new DataView(key.buffer).setUint16(0, place.slot);
+  key[2] = place.bucket;
+  return key;
+}
+
+export function encodeDigest(row: DigestRow): Uint8Array {
+  const bytes = new Uint8Array(40);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, row.xor);
+  view.setFloat64(8, row.entries);
+  view.setFloat64(16, row.files);
+  view.setFloat64(24, row.logicalBytes);
+  view.setFloat64(32, row.storedBytes);
+  return bytes;
+}
+
+export function decodeDigest(bytes: Uint8Array): DigestRow {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return {
+    xor: view.getBigUint64(0),
+    entries: view.getFloat64(8),
+    files: view.getFloat64(16),
+    logicalBytes: view.getFloat64(24),
+    storedBytes: view.getFloat64(32),
+  };
+}
+
+// --- Request ids -------------------------------------------------------------------------------------------------------
+
+/** Ids are kept in tables of five minutes by the time they carry, so that a whole table is dropped at once (F1). */
+export function idTableOf(atMs: number): number {
+  return Math.floor(atMs / timing.idTableMs);
+}
+
+export function idKeyPrefix(table: number, entryKey: Uint8Array): Uint8Array {
+  const key = new Uint8Array(4 + entryKey.length);
+  new DataView(key.buffer).setUint32(0, table);
+  key.set(entryKey, 4);
+  return key;
+}
+
+export function idKey(entryKey: EntryKey, id: TimedId): Uint8Array {
+  return Buffer.concat([idKeyPrefix(idTableOf(timeOfId(id)), entryKey), id]);
+}
+
+export function tableOfIdKey(key: Uint8Array): number {
+  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0);
+}
+
+export function partsOfIdKey(key: Uint8Array): { entryKey: EntryKey; id: TimedId } {
+  return { entryKey: key.slice(4, key.length - timedIdBytes), id: key.slice(key.length - timedIdBytes) };
+}
+
+// --- Due times -----------------------------------------------------------------------------------------------------------
+
+export function dueKey(dueMs: number, entryKey: EntryKey): Uint8Array {
+  const key = new Uint8Array(8 + entryKey.length);
+  new DataView(key.buffer).setBigUint64(0, BigInt(Math.max(0, Math.floor(dueMs))));
+  key.set(entryKey, 8);
+  return key;
+}
+
+export function encodeNumber(atMs: number): Uint8Array {
+  const bytes = new Uint8Array(8);
+  new DataView(bytes.buffer).setFloat64(0, atMs);
+  return bytes;
+}
+
+export function decodeNumber(bytes: Uint8Array): number {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0);
+}

@@ -1,0 +1,57 @@
+/**
+ * How a replica becomes a member: copy, become required, let older writes end, compare again, and only then ask the
+ * master to add it (F6, F17).
+ *
+ * The order is the safety: from the moment it is required no write can pass it by, and the second comparison settles
+ * what passed before. To give up is a question to the master as well, which raises the slotEpoch, so that a late `add`
+ * cannot win. Serves S1, S7.
+ */
+
+import type { Log } from '../core/environment.js';
+import { isRefusal } from '../core/errors.js';
+import type { PeerId, StoreId } from '../core/ids.js';
+import type { Comparison, Settled } from './comparison.js';
+import type { LedSlot } from './led-slot.js';
+
+export interface JoiningParts {
+  readonly log: Log;
+  readonly comparison: Comparison;
+  storeOf(peer: PeerId): StoreId | undefined;
+  /** Asks the master; resolves when it has answered and the map of the answer was taken. */
+  ask(change: { led: LedSlot; op: 'add' | 'remove'; peer: PeerId; storeId?: StoreId }): Promise<void>;
+}
+
+/** While more than so many keys differ, another round of copying pays before writes are held up by the replica. */
+const fewKeys = 32;
+const copyRoundsMax = 4;
+
+/** Resolves to what was copied when the replica is a member, no longer joining, or the term is over. */
+export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId): Promise<Settled> {
+  const total: Settled = { keys: 0, bytes: 0 };
+  const storeId = parts.storeOf(peer);
+  try {
+    for (let round = 0; round < copyRoundsMax; round++) {
+      const settled = add(total, await parts.comparison.settleSlot(led, peer));
+      if (settled.keys <= fewKeys) break;
+    }
+    led.require(peer);
+    await led.writesBegunBefore();
+    add(total, await parts.comparison.settleSlot(led, peer));
+    while (storeId !== undefined && isStillJoining(led, peer)) {
+      await parts.ask({ led, op: 'add', peer, storeId });
+    }
+  } catch (error) {
+    if (!isRefusal(error, 'cancelled')) throw error;
+  }
+  return total;
+}
+
+export function isStillJoining(led: LedSlot, peer: PeerId): boolean {
+  return !led.isOver && led.record.joining.includes(peer);
+}
+
+function add(total: Settled, settled: Settled): Settled {
+  total.keys += settled.keys;
+  total.bytes += settled.bytes;
+  return settled;
+}

@@ -1,0 +1,127 @@
+/**
+ * The last cluster map this peer accepted: which maps it takes, and in which order a new one takes effect.
+ *
+ * A map of another lineage, an older one, or an equal epoch with other contents is refused: it comes from a cloned or
+ * restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and promises are
+ * durable (F4). Serves S3, S9.
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { type Deferred, defer } from '../core/deferred.js';
+import type { Clock } from '../core/environment.js';
+import { refuse } from '../core/errors.js';
+import type { IndexStore } from '../core/storage.js';
+import { decodeMap, encodeMap } from '../protocol/map-codec.js';
+import { raisePromises } from './entry-index.js';
+import { seal, unsealOrFail } from './index-layout.js';
+
+const mapKey = Buffer.from('map');
+
+export interface MapEvents {
+  /** At once: step down, stop granting, adopt. */
+  onMap(map: ClusterMap): void;
+  /** When the map is durable: begin to lead. */
+  onDurable(map: ClusterMap): void;
+}
+
+export class MapKeeper {
+  readonly #store: IndexStore;
+  readonly #clock: Clock;
+  readonly #events: MapEvents;
+  #map: ClusterMap | undefined;
+  #encoded: Uint8Array | undefined;
+  #durableEpoch = 0;
+  #saving: Promise<void> | undefined;
+  #changed: Deferred<void> = defer();
+
+  constructor(store: IndexStore, clock: Clock, events: MapEvents) {
+    this.#store = store;
+    this.#clock = clock;
+    this.#events = events;
+    const saved = store.get('meta', mapKey);
+    if (saved === undefined) return;
+    this.#encoded = unsealOrFail('meta', mapKey, saved).slice();
+    this.#map = decodeMap(this.#encoded);
+    this.#durableEpoch = this.#map.epoch;
+  }
+
+  get map(): ClusterMap | undefined {
+    return this.#map;
+  }
+
+  get epoch(): number {
+    return this.#map?.epoch ?? 0;
+  }
+
+  /** As sent on the wire. */
+  get encoded(): Uint8Array | undefined {
+    return this.#encoded;
+  }
+
+  /** Resolves when the map, or a newer one, is durable here. Refuses a map that must not be believed. */
+  async accept(map: ClusterMap): Promise<void> {
+    if (this.#map !== undefined && !isNewer(this.#map, map)) return this.#saving;
+    this.#map = map;
+    this.#encoded = encodeMap(map);
+    this.#events.onMap(map);
+    const changed = this.#changed;
+    this.#changed = defer();
+    changed.resolve();
+    while (this.#durableEpoch < map.epoch) {
+      this.#saving ??= this.#save().finally(() => {
+        this.#saving = undefined;
+      });
+      await this.#saving;
+    }
+  }
+
+  async #save(): Promise<void> {
+    const map = this.#map;
+    const encoded = this.#encoded;
+    if (map === undefined || encoded === undefined) return;
+    await this.#store.transact((transaction) => {
+      raisePromises(
+        transaction,
+        map.slots.map((record, slot) => ({ slot, slotEpoch: record.slotEpoch })),
+      );
+      transaction.put('meta', mapKey, seal(mapKey, encoded));
+    });
+    this.#durableEpoch = map.epoch;
+    if (this.#map === map) this.#events.onDurable(map);
+  }
+
+  /** Resolves when a map newer than `epoch` is here, or after `waitMs`. */
+  async newerThan(epoch: number, waitMs: number): Promise<void> {
+    if (this.epoch > epoch || waitMs === 0) return;
+    const timeUp = defer<void>();
+    const timer = this.#clock.after(waitMs, () => timeUp.resolve());
+    while (this.epoch <= epoch) {
+      const late = await Promise.race([this.#changed.promise.then(() => false), timeUp.promise.then(() => true)]);
+      if (late) return;
+    }
+    timer.cancel();
+  }
+}
+
+/** False for a map to ignore; refuses one that contradicts ours. */
+export function isNewer(ours: ClusterMap, map: ClusterMap): boolean {
+  if (map.clusterId !== ours.clusterId || map.lineage !== ours.lineage) {
+    refuse(
+      'wrong-cluster',
+      `The map belongs to cluster ${map.clusterId} (lineage ${map.lineage}), this peer to ${ours.clusterId} (lineage ${ours.lineage})`,
+      {
+        advice: 'A cloned or replaced master wrote it; stop that master, or run dfs-master recover',
+      },
+    );
+  }
+  if (map.epoch === ours.epoch && map.masterIncarnation !== ours.masterIncarnation) {
+    refuse('wrong-cluster', `Two maps of epoch ${map.epoch} come from different starts of the master`, {
+      advice: 'Two masters use one data folder or a copy of it; stop the copy',
+    });
+  }
+  if (map.epoch > ours.epoch && map.masterIncarnation < ours.masterIncarnation) {
+    refuse('wrong-cluster', `A map of an older start of the master claims the newer epoch ${map.epoch}`, {
+      advice: 'An old copy of the master is running; stop it',
+    });
+  }
+  return map.epoch > ours.epoch;
+}

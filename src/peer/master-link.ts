@@ -1,0 +1,205 @@
+/**
+ * This peer's connection to a master: says hello again and again until answered, for ever, and asks for changes of the
+ * map.
+ *
+ * Changes asked in the same moment travel together; a request whose answer was lost is asked again, which is harmless
+ * because each change names the slotEpoch it acts on (F17, F18). Every answer carries the map after it. Serves S1, S9.
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { type Deferred, defer } from '../core/deferred.js';
+import type { Environment } from '../core/environment.js';
+import { sleep } from '../core/environment.js';
+import { DfsError, isRefusal } from '../core/errors.js';
+import type { Address, PeerId } from '../core/ids.js';
+import { ConnectFailure } from '../core/network.js';
+import { timing } from '../core/timing.js';
+import { decodeMap } from '../protocol/map-codec.js';
+import type { RequestOf } from '../protocol/messages.js';
+import { openSession, type Session } from '../protocol/session.js';
+import type { ClusterClock } from './cluster-clock.js';
+import type { Identity } from './identity.js';
+
+export type Change = RequestOf<'change'>['changes'][number];
+
+export interface MasterLinkParts {
+  readonly environment: Environment;
+  readonly me: Identity;
+  readonly clock: ClusterClock;
+  readonly masters: readonly Address[];
+  readonly zone: string;
+  readonly weight: number;
+  /** The address others reach this peer at; `yourAddress` is what the master sees. */
+  advertised(yourAddress: string): Address;
+  mapEpoch(): number;
+  /** Resolves when the map is durable here. */
+  onMap(map: ClusterMap): Promise<void>;
+  onJoined(clusterId: string, peerId: PeerId): Promise<void>;
+  /** The master will never take this peer: the process must end with the sentence. */
+  onRejected(error: DfsError): void;
+}
+
+const changesAtOnce = 500;
+const changeTimeoutMs = 5000;
+
+export class MasterLink {
+  readonly #parts: MasterLinkParts;
+  #session: Session | undefined;
+  #waiting: Deferred<void>[] = [];
+  #queued: { readonly change: Change; readonly done: Deferred<void> }[] = [];
+  #sending = false;
+  #closed = false;
+  #complained: string | undefined;
+
+  constructor(parts: MasterLinkParts) {
+    this.#parts = parts;
+  }
+
+  start(): void {
+    this.#keepJoined().catch((error: unknown) => {
+      throw error;
+    });
+  }
+
+  get isConnected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#session?.close('the peer stops');
+    this.#session = undefined;
+    for (const waiting of this.#waiting) waiting.resolve();
+    for (const { done } of this.#queued) done.resolve();
+    this.#queued = [];
+  }
+
+  /** Resolves when the master has answered and the map of its answer was taken; what it says is in the map. */
+  async change(changes: readonly Change[]): Promise<void> {
+    if (this.#closed) return;
+    const asked = changes.map((change) => ({ change, done: defer<void>() }));
+    this.#queued.push(...asked);
+    if (!this.#sending) {
+      this.#sending = true;
+      this.#sendChanges()
+        .catch((error: unknown) => {
+          throw error;
+        })
+        .finally(() => {
+          this.#sending = false;
+        });
+    }
+    await Promise.all(asked.map(({ done }) => done.promise));
+  }
+
+  async #sendChanges(): Promise<void> {
+    // Let the changes of this moment gather: a dead backup concerns hundreds of slots at once.
+    await Promise.resolve();
+    while (this.#queued.length > 0 && !this.#closed) {
+      const batch = this.#queued.slice(0, changesAtOnce);
+      if (!(await this.#sendBatch(batch.map(({ change }) => change)))) {
+        await sleep(this.#parts.environment.clock, timing.changeRetryMs);
+        continue;
+      }
+      this.#queued.splice(0, batch.length);
+      for (const { done } of batch) done.resolve();
+    }
+  }
+
+  async #sendBatch(changes: readonly Change[]): Promise<boolean> {
+    const session = this.#session;
+    if (session === undefined) return false;
+    try {
+      const answer = await session.request('change', { changes }, { timeoutMs: changeTimeoutMs });
+      if (answer.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+      return true;
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error;
+      this.#parts.environment.log.warn({ error: error.message }, 'the master did not answer a change of the map');
+      return false;
+    }
+  }
+
+  /** Tells the master that a connection to a peer broke; it looks for itself. */
+  suspect(peer: PeerId): void {
+    this.#session?.request('suspect', { peer }, { timeoutMs: changeTimeoutMs }).catch((error: unknown) => {
+      this.#parts.environment.log.debug({ peer, error: String(error) }, 'suspicion not delivered');
+    });
+  }
+
+  async goodbye(): Promise<void> {
+    const answer = await this.#session?.request('goodbye', {}, { timeoutMs: changeTimeoutMs });
+    if (answer?.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+  }
+
+  /** The newest map of the master, if it is newer. */
+  async fetchMap(): Promise<void> {
+    const answer = await this.#session?.request(
+      'map',
+      { newerThan: this.#parts.mapEpoch(), waitMs: 0 },
+      { timeoutMs: changeTimeoutMs },
+    );
+    if (answer?.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+  }
+
+  async #keepJoined(): Promise<void> {
+    for (let attempt = 0; !this.#closed; attempt++) {
+      const address = this.#parts.masters[attempt % this.#parts.masters.length];
+      if (address === undefined) return;
+      try {
+        const closed = defer<void>();
+        await this.#joinAt(address, () => closed.resolve());
+        this.#complained = undefined;
+        await closed.promise;
+      } catch (error) {
+        this.#onNotJoined(address, error);
+      }
+      this.#session = undefined;
+      await sleep(this.#parts.environment.clock, timing.helloRetryMs);
+    }
+  }
+
+  async #joinAt(address: Address, onClose: () => void): Promise<void> {
+    const { me, environment } = this.#parts;
+    const session = await openSession(environment, address, {
+      hello: { role: 'peer', generation: me.nextGeneration(), ...me.named() },
+      timeoutMs: timing.helloTimeoutMs,
+      onClose,
+    });
+    try {
+      if (session.remote.role !== 'master') {
+        throw new DfsError('wrong-identity', `${address} is a ${session.remote.role}, not a dfs-master`);
+      }
+      if (session.remote.clusterMs !== undefined) this.#parts.clock.onTold(session.remote.clusterMs);
+      const answer = await session.request(
+        'join',
+        {
+          ...me.named(),
+          address: this.#parts.advertised(session.remote.yourAddress ?? ''),
+          zone: this.#parts.zone,
+          weight: this.#parts.weight,
+          mapEpoch: this.#parts.mapEpoch(),
+        },
+        { timeoutMs: changeTimeoutMs },
+      );
+      if (answer.payload === undefined) throw new DfsError('invalid', 'The master answered a join without a map');
+      await this.#parts.onJoined(answer.header.clusterId, answer.header.peerId);
+      await this.#parts.onMap(decodeMap(answer.payload));
+      environment.log.info({ master: address, peer: answer.header.peerId }, 'joined');
+      this.#session = session;
+    } catch (error) {
+      session.close('joining failed');
+      throw error;
+    }
+  }
+
+  #onNotJoined(address: Address, error: unknown): void {
+    if (!(error instanceof DfsError || error instanceof ConnectFailure)) throw error;
+    if (isRefusal(error, 'wrong-cluster', 'wrong-identity')) this.#parts.onRejected(error);
+    if (this.#complained === error.message) return;
+    this.#complained = error.message;
+    this.#parts.environment.log.warn(
+      { master: address, error: error.message },
+      'the master does not answer; trying on',
+    );
+  }
+}

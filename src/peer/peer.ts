@@ -1,0 +1,291 @@
+/**
+ * A peer from start to stop: its folder, its connection to the master, its listener and its housekeeping.
+ */
+import type { ClusterMap } from '../cluster/map.js';
+import { parseAddress } from '../core/address.js';
+import { type Environment, every, sleep } from '../core/environment.js';
+import { DfsError, StorageFailure } from '../core/errors.js';
+import type { Address } from '../core/ids.js';
+import { limits } from '../core/limits.js';
+import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
+import type { ByteStore } from '../core/storage.js';
+import { timing } from '../core/timing.js';
+import { CreditPool } from '../protocol/credit.js';
+import type { ReplyOf } from '../protocol/messages.js';
+import { acceptSession, type HelloReply, type HelloRequest, type Incoming, type Session } from '../protocol/session.js';
+import { Admission } from './admission.js';
+import { Callers } from './callers.js';
+import { ClusterClock } from './cluster-clock.js';
+import type { OpenedFolder } from './data-folder.js';
+import { buildEngine, type Engine } from './engine.js';
+import { Grants } from './grants.js';
+import { handOverAll } from './handover.js';
+import { LoopLag } from './loop-lag.js';
+import { MapKeeper } from './map-keeper.js';
+import { MasterLink } from './master-link.js';
+import { serve } from './server.js';
+import type { ReadMode } from './serving.js';
+
+export interface PeerOptions {
+  readonly listen: Address;
+  readonly advertise?: Address;
+  readonly masters: readonly Address[];
+  readonly zone: string;
+  readonly weight: number;
+  readonly reads: ReadMode;
+  readonly reserveBytes?: number;
+  readonly sweepAfterMs: number;
+  readonly replacedGraceMs: number;
+  readonly maxFileBytes: number;
+  readonly maxUploads: number;
+  /** Whether the data folder is still the one that was opened. */
+  stillThere(): boolean;
+  /** Ends the process: it can promise nothing any more. */
+  onFatal(error: unknown): void;
+}
+
+const handoverWithinMs = 5000;
+/** After goodbye: until the other primaries have heard the map without this peer. */
+const lingerMs = 150;
+
+export class Peer {
+  readonly #environment: Environment;
+  readonly #folder: OpenedFolder;
+  readonly #bytes: ByteStore;
+  readonly #options: PeerOptions;
+  readonly #clock: ClusterClock;
+  readonly #grants: Grants;
+  readonly #callers: Callers;
+  readonly #admission: Admission;
+  readonly #maps: MapKeeper;
+  readonly #master: MasterLink;
+  readonly #lag: LoopLag;
+  readonly #clientPool = new CreditPool(limits.clientCreditBytes);
+  readonly #replicationPool = new CreditPool(limits.replicationCreditBytes);
+  readonly #chores: { stop(): void }[] = [];
+  #listener: Listener | undefined;
+  #engine: Engine | undefined;
+  #isFetchingMap = false;
+
+  static async start(
+    environment: Environment,
+    stores: { folder: OpenedFolder; bytes: ByteStore },
+    options: PeerOptions,
+  ): Promise<Peer> {
+    const peer = new Peer(environment, stores, options);
+    await peer.#start();
+    return peer;
+  }
+
+  private constructor(
+    environment: Environment,
+    stores: { folder: OpenedFolder; bytes: ByteStore },
+    options: PeerOptions,
+  ) {
+    const { clock } = environment;
+    this.#environment = environment;
+    this.#folder = stores.folder;
+    this.#bytes = stores.bytes;
+    this.#options = options;
+    this.#clock = new ClusterClock(clock);
+    this.#grants = new Grants(clock);
+    this.#callers = new Callers(clock, stores.folder.identity);
+    this.#admission = new Admission(options);
+    this.#lag = new LoopLag(clock);
+    this.#maps = new MapKeeper(stores.folder.index, clock, {
+      onMap: (map) => this.#onMap(map),
+      onDurable: (map) => this.#engine?.leadership.startLeading(map),
+    });
+    this.#master = new MasterLink({
+      environment,
+      me: stores.folder.identity,
+      clock: this.#clock,
+      masters: options.masters,
+      zone: options.zone,
+      weight: options.weight,
+      advertised: (yourAddress) => this.#advertised(yourAddress),
+      mapEpoch: () => this.#maps.epoch,
+      onMap: (map) => this.#acceptMap(map),
+      onJoined: (clusterId, peerId) => stores.folder.saveJoined(clusterId, peerId),
+      onRejected: (error) => options.onFatal(error),
+    });
+  }
+
+  get address(): Address {
+    return this.#listener?.address ?? this.#options.listen;
+  }
+
+  async #start(): Promise<void> {
+    await this.#admission.measure(this.#bytes);
+    if (this.#maps.map !== undefined) this.#onMap(this.#maps.map);
+    this.#listener = await this.#environment.network.listen(this.#options.listen, (connection) =>
+      this.#accept(connection),
+    );
+    this.#master.start();
+    this.#startChores();
+  }
+
+  /** Hands over, says goodbye, and ends. */
+  async stop(): Promise<void> {
+    const { peerId } = this.#folder.identity;
+    for (const chore of this.#chores) chore.stop();
+    const leave = async (): Promise<void> => {
+      if (this.#engine === undefined || peerId === undefined || !this.#master.isConnected) return;
+      await handOverAll(this.#engine.handover, peerId);
+      await this.#master.goodbye();
+      await sleep(this.#environment.clock, lingerMs);
+    };
+    const left = leave().catch((error: unknown) => {
+      this.#environment.log.warn({ error: String(error) }, 'left without handing everything over');
+    });
+    await Promise.race([left, sleep(this.#environment.clock, handoverWithinMs)]);
+    this.#master.close();
+    this.#engine?.leadership.stepDownAll();
+    this.#engine?.calls.close();
+    await this.#listener?.close();
+    await this.#folder.index.close();
+  }
+
+  #advertised(yourAddress: string): Address {
+    if (this.#options.advertise !== undefined) return this.#options.advertise;
+    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(this.address) ?? [];
+    const isWildcard = host === '0.0.0.0' || host === '[::]' || host === '';
+    return isWildcard && yourAddress !== '' ? `${yourAddress}:${port}` : this.address;
+  }
+
+  // --- Maps ------------------------------------------------------------------------------------------------------------
+
+  async #acceptMap(map: ClusterMap): Promise<void> {
+    await this.#maps.accept(map);
+  }
+
+  #onMap(map: ClusterMap): void {
+    map.slots.forEach((record, slot) => {
+      this.#grants.refuseBelow(slot, record.slotEpoch);
+    });
+    this.#engine ??= buildEngine({
+      ...this.#options,
+      environment: this.#environment,
+      me: this.#folder.identity,
+      index: this.#folder.index,
+      bytes: this.#bytes,
+      maps: this.#maps,
+      master: this.#master,
+      grants: this.#grants,
+      clock: this.#clock,
+      admission: this.#admission,
+      slotCount: map.slots.length,
+      fetchMap: () => this.#fetchMap(),
+      onFailure: (error) => this.#onFailure(error),
+    });
+    this.#engine.leadership.onMap(map);
+  }
+
+  #fetchMap(): void {
+    if (this.#isFetchingMap) return;
+    this.#isFetchingMap = true;
+    this.#master
+      .fetchMap()
+      .catch((error: unknown) => this.#environment.log.debug({ error: String(error) }, 'no newer map was fetched'))
+      .finally(() => {
+        this.#isFetchingMap = false;
+      });
+  }
+
+  #accept(connection: Connection): ConnectionHandler {
+    let accepted: Session | undefined;
+    return acceptSession(this.#environment, connection, {
+      onHello: (hello, session) => {
+        accepted = session;
+        return this.#onHello(hello, session);
+      },
+      serve: (request) => this.#serve(request),
+      creditPoolFor: (role) => (role === 'client' ? this.#clientPool : this.#replicationPool),
+      onClose: () => {
+        if (accepted !== undefined) this.#callers.onClosed(accepted);
+      },
+    });
+  }
+
+  // --- Requests --------------------------------------------------------------------------------------------------------
+
+  #onHello(hello: HelloRequest, session: Session): HelloReply {
+    this.#callers.admit(hello, session, this.#maps.map);
+    return {
+      role: 'peer',
+      ...this.#folder.identity.named(),
+      clusterMs: this.#clock.nowMs(),
+      mapEpoch: this.#maps.epoch,
+      yourAddress: parseAddress(session.remote.address).host,
+    };
+  }
+
+  #serve(request: Parameters<typeof serve>[1]): ReturnType<typeof serve> {
+    const answer = serve(
+      {
+        maps: this.#maps,
+        engine: () => this.#engine,
+        onPing: (ping) => this.#onPing(ping),
+        acceptMap: (map) => this.#acceptMap(map),
+      },
+      request,
+    );
+    answer.catch((error: unknown) => this.#onFailure(error));
+    return answer;
+  }
+
+  #onPing(request: Incoming<'ping'>): ReplyOf<'ping'> {
+    this.#clock.onTold(request.header.clusterMs);
+    const { freeBytes, totalBytes } = this.#admission.space;
+    let files = 0;
+    let logicalBytes = 0;
+    for (const led of this.#engine?.leadership.all() ?? []) {
+      const amounts = this.#engine?.index.amountsOf(led.slot);
+      files += amounts?.files ?? 0;
+      logicalBytes += amounts?.logicalBytes ?? 0;
+    }
+    return {
+      mapEpoch: this.#maps.epoch,
+      incarnation: this.#folder.identity.incarnation,
+      lagMs: this.#lag.takeWorstMs(),
+      freeBytes: Math.floor(freeBytes),
+      totalBytes: Math.floor(totalBytes),
+      files,
+      logicalBytes,
+      storedBytes: this.#engine?.index.storedBytes() ?? 0,
+    };
+  }
+
+  /** Refusals are answers; a broken disk or a bug ends the process. */
+  #onFailure(error: unknown): void {
+    if (error instanceof DfsError) return;
+    this.#options.onFatal(error);
+  }
+
+  // --- Chores ----------------------------------------------------------------------------------------------------------
+
+  #startChores(): void {
+    const { clock, log } = this.#environment;
+    const chore = (task: () => void | Promise<void>): void => {
+      this.#chores.push(
+        every(clock, timing.housekeepingMs, task, (error) => {
+          if (error instanceof DfsError) log.warn({ error: error.message }, 'housekeeping goes on later');
+          else this.#options.onFatal(error);
+        }),
+      );
+    };
+    chore(() => this.#checkFolder());
+    chore(() => this.#admission.measure(this.#bytes));
+    chore(() => this.#callers.forgetOld());
+    chore(() => this.#engine?.sweeper.sweep());
+    chore(() => this.#engine?.surplus.look());
+    this.#chores.push(this.#lag);
+  }
+
+  #checkFolder(): void {
+    if (this.#options.stillThere()) return;
+    throw new StorageFailure('The data folder was wiped or replaced while this peer was running', {
+      cause: 'Start it again: it joins as a new store and is filled from the other copies',
+    });
+  }
+}

@@ -1,0 +1,194 @@
+/**
+ * What clients and peers read: files, segments, the state of a copy.
+ *
+ * A linearizable answer comes from the slot's serving primary with present proof; segments are immutable, so any holder
+ * may answer for them. Blocks go out with the checksums they were stored with: the reader compares (S5). A copy found
+ * bad here is refused and repaired behind the answer. Serves S2, S5.
+ */
+import type { Log } from '../core/environment.js';
+import { isRefusal, refuse } from '../core/errors.js';
+import { compareVersions, formatVersion } from '../core/ids.js';
+import type { WireFileRecord } from '../protocol/messages.js';
+import type { Incoming, Outgoing } from '../protocol/session.js';
+import type { Blocks, Copies, CopyState } from './copies.js';
+import {
+  bodyOf,
+  type EntryKey,
+  keyOfName,
+  keyOfSegment,
+  keyText,
+  placedSize,
+  queueKeyOf,
+  type StoredEntry,
+} from './entry.js';
+import type { EntryIndex } from './entry-index.js';
+import type { Leadership } from './leadership.js';
+import type { LedSlot } from './led-slot.js';
+import type { Repair } from './repair.js';
+import type { Replica } from './replica.js';
+import type { Serving } from './serving.js';
+import { checkFileName } from './write-path.js';
+
+export interface ReadPathParts {
+  readonly log: Log;
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly serving: Serving;
+  readonly leadership: Leadership;
+  readonly replica: Replica;
+  readonly repair: Repair;
+  holds(slot: number): boolean;
+}
+
+type AboutCopy = Incoming<'copy-state' | 'report-damage' | 'get-segment'>;
+
+export class ReadPath {
+  readonly #parts: ReadPathParts;
+  readonly #repairing = new Set<string>();
+
+  constructor(parts: ReadPathParts) {
+    this.#parts = parts;
+  }
+
+  async get(request: Incoming<'get'>): Promise<Outgoing> {
+    const { header } = request;
+    checkFileName(header);
+    const key = keyOfName(header);
+    const led = header.consistency === 'any' ? undefined : await this.#current(request);
+    if (led === undefined) this.#checkHolds(header.slot);
+    const entry = await this.#readable(led, key);
+    if (entry?.kind !== 'record') {
+      return refuse('not-found', `There is no file named ${JSON.stringify(header.name)} in bucket ${header.bucket}`);
+    }
+    if (header.ifVersion !== undefined && compareVersions(entry.version, header.ifVersion) !== 0) {
+      refuse('gone', `The file now has version ${formatVersion(entry.version)}`, { advice: 'Read it again' });
+    }
+    const { blocks, entry: read } = await this.#blocks(request, led, entry);
+    const record: WireFileRecord = { ...bodyOf(read, 'record'), version: read.version };
+    const acknowledged = led !== undefined;
+    return {
+      header: { record, offset: blocks.offset, sums: blocks.sums, acknowledged },
+      payload: blocks.bytes,
+      sums: blocks.sums,
+    };
+  }
+
+  async #current(request: Incoming<'get'>): Promise<LedSlot> {
+    const led = await this.#parts.serving.route(request.header, request.deadlineMs);
+    await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
+    return led;
+  }
+
+  #checkHolds(slot: number): void {
+    if (!this.#parts.holds(slot)) refuse('wrong-role', `This peer holds no copy of slot ${slot}`);
+  }
+
+  async #readable(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry | undefined> {
+    const found = this.#parts.index.lookup(key);
+    if (found.state === 'absent') return undefined;
+    if (found.state === 'present') return found.entry;
+    return this.#repairNow(led, key);
+  }
+
+  /** The wanted blocks of segment 0; of the repaired copy when the stored one is found bad. */
+  async #blocks(
+    request: Incoming<'get'>,
+    led: LedSlot | undefined,
+    entry: StoredEntry,
+  ): Promise<{ blocks: Blocks; entry: StoredEntry }> {
+    const range = within(request.header, placedSize(entry.placed));
+    if (range.start < range.end) await request.replyRoom(range.end - range.start);
+    try {
+      return { blocks: await this.#parts.copies.readBlocks(entry, range), entry };
+    } catch (error) {
+      if (!isRefusal(error, 'integrity')) throw error;
+      const repaired = await this.#repairNow(led, entry.key);
+      if (compareVersions(repaired.version, entry.version) !== 0) refuse('gone', 'The file was replaced meanwhile');
+      return { blocks: await this.#parts.copies.readBlocks(repaired, range), entry: repaired };
+    }
+  }
+
+  async getSegment(request: Incoming<'get-segment'>): Promise<Outgoing> {
+    const { header } = request;
+    this.#checkHolds(header.slot);
+    const key = keyOfSegment(header.uploadId, header.index);
+    const entry = await this.#readable(this.#parts.leadership.led(header.slot), key);
+    if (entry === undefined) {
+      return refuse('gone', `Segment ${header.index} of ${JSON.stringify(header.name)} is not here`);
+    }
+    const size = placedSize(entry.placed);
+    const range = within(header, size);
+    await request.replyRoom(range.end - range.start);
+    try {
+      const blocks = await this.#parts.copies.readBlocks(entry, range);
+      return { header: { size, offset: blocks.offset, sums: blocks.sums }, payload: blocks.bytes, sums: blocks.sums };
+    } catch (error) {
+      if (isRefusal(error, 'integrity')) this.#repairLater(key);
+      throw error;
+    }
+  }
+
+  /** Verifies this peer's own copy. */
+  async copyState(request: Incoming<'copy-state'>): Promise<Outgoing> {
+    const { entry, state } = await this.#ownCopy(request);
+    const version = entry === undefined ? {} : { version: entry.version };
+    return { header: { state, ...version, size: entry === undefined ? 0 : placedSize(entry.placed) } };
+  }
+
+  async reportDamage(request: Incoming<'report-damage'>): Promise<Outgoing> {
+    const { key, state } = await this.#ownCopy(request);
+    if (state !== 'ok' && this.#parts.index.lookup(key).state !== 'absent') this.#repairLater(key);
+    return { header: { state } };
+  }
+
+  async #ownCopy(request: AboutCopy): Promise<{ key: EntryKey; entry: StoredEntry | undefined; state: CopyState }> {
+    const { header } = request;
+    const key = header.index === 0 ? keyOfName(header) : keyOfSegment(header.uploadId, header.index);
+    const found = this.#parts.index.lookup(key);
+    if (found.state === 'damaged') return { key, entry: undefined, state: 'damaged' };
+    if (found.state === 'absent' || found.entry.kind === 'tombstone')
+      return { key, entry: undefined, state: 'missing' };
+    return { key, entry: found.entry, state: await this.#parts.copies.stateOf(found.entry) };
+  }
+
+  /** A verified copy for another member that lost its own. Payload: all bytes. */
+  async fetchEntry(request: Incoming<'fetch-entry'>): Promise<Outgoing> {
+    const { key, version } = request.header;
+    const found = this.#parts.index.lookup(key);
+    if (found.state !== 'present') return { header: {} };
+    const { placed, ...entry } = found.entry;
+    if (version !== undefined && compareVersions(version, entry.version) !== 0) return { header: {} };
+    await request.replyRoom(placedSize(placed));
+    try {
+      const { bytes, sums } = await this.#parts.copies.readVerified(found.entry);
+      return { header: { entry: { ...entry, sums } }, payload: bytes, sums };
+    } catch (error) {
+      if (isRefusal(error, 'integrity')) this.#repairLater(key);
+      throw error;
+    }
+  }
+
+  // --- Repair ----------------------------------------------------------------------------------------------------------
+
+  #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
+    const { repair, replica } = this.#parts;
+    if (led === undefined) return replica.queue.run(queueKeyOf(key), () => repair.replica(key));
+    return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
+  }
+
+  #repairLater(key: EntryKey): void {
+    const text = keyText(key);
+    if (this.#repairing.has(text)) return;
+    this.#repairing.add(text);
+    this.#repairNow(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key)
+      .catch((error: unknown) =>
+        this.#parts.log.warn({ error: String(error) }, 'a damaged copy could not be repaired yet'),
+      )
+      .finally(() => this.#repairing.delete(text));
+  }
+}
+
+function within(range: { start: number; end: number }, size: number): { start: number; end: number } {
+  const end = Math.min(range.end, size);
+  return { start: Math.min(range.start, end), end };
+}

@@ -1,0 +1,100 @@
+/**
+ * Brings back a copy that is unreadable, from another holder, without changing what the entry says.
+ *
+ * It asks for exactly the version it has (F10). An index entry that cannot be read has an unknown version: it is never
+ * dropped; the newest copy of the other holders takes its place. Runs inside the key's queue. Serves S5.
+ */
+import { type ClusterMap, peerOf } from '../cluster/map.js';
+import type { Log } from '../core/environment.js';
+import { DfsError, refuse } from '../core/errors.js';
+import { compareVersions, type PeerId, type Version } from '../core/ids.js';
+import type { WireEntry } from '../protocol/messages.js';
+import type { Copies } from './copies.js';
+import type { EntryKey, StoredEntry } from './entry.js';
+import type { EntryIndex, Fence } from './entry-index.js';
+import type { LedSlot } from './led-slot.js';
+import type { PeerCalls } from './peer-calls.js';
+
+interface Fetched {
+  readonly entry: WireEntry;
+  readonly bytes: Uint8Array;
+}
+
+export interface RepairParts {
+  readonly log: Log;
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly calls: PeerCalls;
+  me(): PeerId | undefined;
+  currentMap(): ClusterMap | undefined;
+}
+
+const fetchTimeoutMs = 10_000;
+
+export class Repair {
+  readonly #parts: RepairParts;
+
+  constructor(parts: RepairParts) {
+    this.#parts = parts;
+  }
+
+  /** As primary: repairs the key's copy here and returns it; refuses `integrity` when nobody has a good one. */
+  entry(led: LedSlot, key: EntryKey): Promise<StoredEntry> {
+    const holders = led.record.inSync.filter((peer) => peer !== this.#parts.me());
+    return this.#repair(led.fence(), key, holders);
+  }
+
+  /** As replica: repairs the key's copy here from the slot's other members. */
+  replica(key: EntryKey): Promise<StoredEntry> {
+    const slot = this.#parts.index.slotOf(key);
+    const holders = this.#parts.currentMap()?.slots[slot]?.inSync.filter((peer) => peer !== this.#parts.me()) ?? [];
+    return this.#repair({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, key, holders);
+  }
+
+  async #repair(fence: Fence, key: EntryKey, holders: readonly PeerId[]): Promise<StoredEntry> {
+    const { index, copies, log } = this.#parts;
+    const found = index.lookup(key);
+    const version = found.state === 'present' ? found.entry.version : undefined;
+    const fetched = await this.#fetch(fence, key, version, holders);
+    if (fetched === undefined) {
+      refuse('integrity', `A copy in slot ${fence.slot} is damaged and no other holder has a good one now`, {
+        advice: 'Bring back the peers that are down; the copy is repaired at the next read',
+      });
+    }
+    const { sums, ...entry } = fetched.entry;
+    const placed = await copies.stage(entry, fetched.bytes, sums);
+    const stored = { ...entry, placed };
+    const replaced = await index.replaceBytes(fence, stored);
+    if (!replaced) await copies.discard(placed);
+    log.warn({ slot: fence.slot, kind: entry.kind, bytes: fetched.bytes.length, replaced }, 'repaired a damaged copy');
+    return stored;
+  }
+
+  /** The newest good copy among the holders; of exactly `version` when that is known. */
+  async #fetch(
+    fence: Fence,
+    key: EntryKey,
+    version: Version | undefined,
+    holders: readonly PeerId[],
+  ): Promise<Fetched | undefined> {
+    const map = this.#parts.currentMap();
+    let best: Fetched | undefined;
+    for (const holder of holders) {
+      const peer = map === undefined ? undefined : peerOf(map, holder);
+      if (peer === undefined) continue;
+      try {
+        const header = { slot: fence.slot, key, ...(version === undefined ? {} : { version }) };
+        const answer = await this.#parts.calls.ask(peer, 'fetch-entry', header, { timeoutMs: fetchTimeoutMs });
+        const { entry } = answer.header;
+        if (entry === undefined) continue;
+        if (best !== undefined && compareVersions(entry.version, best.entry.version) <= 0) continue;
+        best = { entry, bytes: answer.payload ?? new Uint8Array(0) };
+        if (version !== undefined) return best;
+      } catch (error) {
+        if (!(error instanceof DfsError)) throw error;
+        this.#parts.log.warn({ holder, slot: fence.slot, error: error.message }, 'a holder could not give its copy');
+      }
+    }
+    return best;
+  }
+}

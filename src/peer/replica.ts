@@ -1,0 +1,181 @@
+/**
+ * What a peer does as a replica: take what the slot's primary sends, in its order, and answer when it is durable.
+ *
+ * Messages of one key are handled in order of arrival (F3); a slotEpoch below the promise is refused, a higher one
+ * raises it, durably, before anything is answered (F4). Serves S1, S3, S4.
+ */
+import { peerOf } from '../cluster/map.js';
+import { refuse } from '../core/errors.js';
+import { KeyedQueue } from '../core/keyed-queue.js';
+import { limits } from '../core/limits.js';
+import { decodeIdRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
+import type { Incoming, Outgoing, Session } from '../protocol/session.js';
+import type { Admission } from './admission.js';
+import type { Copies } from './copies.js';
+import { isEntryKey, queueKeyOf, type StoredEntry } from './entry.js';
+import type { EntryIndex, Fence } from './entry-index.js';
+import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
+import type { Identity } from './identity.js';
+import type { MapKeeper } from './map-keeper.js';
+
+export interface ReplicaParts {
+  readonly me: Identity;
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly grants: Grants;
+  readonly maps: MapKeeper;
+  readonly admission: Admission;
+}
+
+type FencedRequest = Incoming<
+  'replicate' | 'settle' | 'settle-ids' | 'digests' | 'list-bucket' | 'list-ids' | 'drop-ids'
+>;
+
+const idsDroppedAtOnce = 500;
+
+export class Replica {
+  /** Changes of a key here, whoever asks for them. */
+  readonly queue = new KeyedQueue();
+  readonly #parts: ReplicaParts;
+  readonly #beacons = new WeakMap<Session, BeaconMemory>();
+
+  constructor(parts: ReplicaParts) {
+    this.#parts = parts;
+  }
+
+  /** Hears of a slotEpoch: nothing below it is granted any more. Refuses one below the promise. */
+  #fence(request: FencedRequest): Fence {
+    const { slot, slotEpoch } = request.header;
+    const { index, grants, maps, me } = this.#parts;
+    if (slot >= index.slotCount) refuse('invalid', `There is no slot ${slot}: this cluster has ${index.slotCount}`);
+    const record = maps.map?.slots[slot];
+    const promised = Math.max(grants.promisedFor(slot), index.promiseOf(slot), record?.slotEpoch ?? 0);
+    if (promised > slotEpoch) {
+      refuse('stale-epoch', `Slot ${slot} has promised epoch ${promised}, above ${slotEpoch}`);
+    }
+    // A record we have that does not name us, or not with this store, is a mistake of the sender (F11).
+    if (record?.slotEpoch === slotEpoch && me.peerId !== undefined) {
+      const isMember = record.inSync.includes(me.peerId) || record.joining.includes(me.peerId);
+      if (!isMember || (maps.map && peerOf(maps.map, me.peerId)?.storeId !== me.storeId)) {
+        refuse('wrong-role', `This peer holds no copy of slot ${slot} at epoch ${slotEpoch}`);
+      }
+    }
+    grants.refuseBelow(slot, slotEpoch);
+    return { slot, slotEpoch };
+  }
+
+  async replicate(request: Incoming<'replicate'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    const { header } = request;
+    const [first, ...others] = header.entries;
+    if (first === undefined || !header.entries.every((entry) => isEntryKey(entry.key))) {
+      refuse('invalid', 'A replicated write names one or two entries');
+    }
+    const { index, copies, admission } = this.#parts;
+    return this.queue.run(queueKeyOf(first.key), async () => {
+      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace();
+      const { sums, ...entry } = first;
+      const placed = await copies.stage(entry, request.payload ?? nothing, sums);
+      const stored: StoredEntry[] = [
+        { ...entry, placed },
+        ...others.map(({ sums: _none, ...other }) => ({ ...other, placed: { where: 'none' } as const })),
+      ];
+      const mark =
+        header.requestId === undefined || header.contentHash === undefined
+          ? undefined
+          : { id: header.requestId, contentHash: header.contentHash };
+      const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));
+      if (isNew !== true) await copies.discard(placed);
+      return {};
+    });
+  }
+
+  async settle(request: Incoming<'settle'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    const { key, asOf, entry: given } = request.header;
+    if (!isEntryKey(key)) refuse('invalid', 'The key is not one of an entry');
+    const { index, copies, admission } = this.#parts;
+    return this.queue.run(queueKeyOf(key), async () => {
+      if (given === undefined) return { header: { ignored: await index.settle(fence, key, asOf, undefined) } };
+      admission.admitSpace();
+      const { sums, ...entry } = given;
+      const placed = await copies.stage(entry, request.payload ?? nothing, sums);
+      const stored = { ...entry, placed };
+      // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
+      if (placed.where === 'file') await this.#orDiscard(placed, copies.readVerified(stored));
+      const ignored = await this.#orDiscard(placed, index.settle(fence, key, asOf, stored));
+      if (ignored) await copies.discard(placed);
+      return { header: { ignored } };
+    });
+  }
+
+  async #orDiscard<T>(placed: StoredEntry['placed'], step: Promise<T>): Promise<T> {
+    try {
+      return await step;
+    } catch (error) {
+      await this.#parts.copies.discard(placed);
+      throw error;
+    }
+  }
+
+  async settleIds(request: Incoming<'settle-ids'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    const { key, asOf, drops } = request.header;
+    const rows = decodeIdRows(request.payload ?? nothing);
+    const change = { puts: rows.slice(0, rows.length - drops), drops: rows.slice(rows.length - drops) };
+    return this.queue.run(queueKeyOf(key), async () => ({
+      header: { ignored: await this.#parts.index.settleIds(fence, key, asOf, change) },
+    }));
+  }
+
+  async digests(request: Incoming<'digests'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    await this.#parts.index.raisePromise(fence);
+    return { header: { buckets: this.#parts.index.digests(fence.slot) } };
+  }
+
+  async listBucket(request: Incoming<'list-bucket'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    await this.#parts.index.raisePromise(fence);
+    const { bucket, after } = request.header;
+    const rows = this.#parts.index.listBucket(fence.slot, bucket, after, limits.comparePageRowsMax);
+    return { header: { more: rows.length === limits.comparePageRowsMax }, payload: encodeKeyRows(rows) };
+  }
+
+  async listIds(request: Incoming<'list-ids'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    await this.#parts.index.raisePromise(fence);
+    return { payload: encodeIdRows(this.#parts.index.listIds(request.header.key)) };
+  }
+
+  async dropIds(request: Incoming<'drop-ids'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    const { below } = request.header;
+    while ((await this.#parts.index.dropIds(fence, below, idsDroppedAtOnce)) === idsDroppedAtOnce);
+    return {};
+  }
+
+  async beacon(request: Incoming<'beacon'>): Promise<Outgoing> {
+    const refused = this.#parts.grants.onBeacon(this.#memoryOf(request.session), request.header.hash);
+    return { header: { known: refused !== undefined, refused: refused ?? [] } };
+  }
+
+  async beaconList(request: Incoming<'beacon-list'>): Promise<Outgoing> {
+    const memory = this.#memoryOf(request.session);
+    const encoded = request.payload ?? nothing;
+    memory.slots = decodeBeaconList(encoded);
+    memory.hash = hashOfBeaconList(encoded);
+    return { header: { refused: this.#parts.grants.grant(memory.slots) } };
+  }
+
+  #memoryOf(session: Session): BeaconMemory {
+    let memory = this.#beacons.get(session);
+    if (memory === undefined) {
+      memory = { hash: undefined, slots: [] };
+      this.#beacons.set(session, memory);
+    }
+    return memory;
+  }
+}
+
+const nothing = new Uint8Array(0);

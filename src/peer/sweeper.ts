@@ -1,0 +1,162 @@
+/**
+ * Looks at what is due: tombstones and voids that have outlived the request ids, segments of idle uploads, replaced
+ * files, old tables of request ids.
+ *
+ * Only a serving primary sweeps entries, as changes like any other (rules F13, F19); files that no entry names are each
+ * replica's own affair. Everything is done a little at a time.
+ */
+import type { Log } from '../core/environment.js';
+import { DfsError } from '../core/errors.js';
+import { fromHex, toHex } from '../core/ids.js';
+import type { ByteStore, FileId, IndexStore } from '../core/storage.js';
+import { timing } from '../core/timing.js';
+import type { ClusterClock } from './cluster-clock.js';
+import type { Commits } from './commit.js';
+import { bodyOf, type StoredEntry } from './entry.js';
+import { decodeFileRow } from './entry-changes.js';
+import type { EntryIndex } from './entry-index.js';
+import { dueKey, idTableOf, justAfter } from './index-layout.js';
+import type { Leadership } from './leadership.js';
+import type { LedSlot } from './led-slot.js';
+import type { Uploads } from './uploads.js';
+
+export interface SweeperParts {
+  readonly log: Log;
+  readonly store: IndexStore;
+  readonly bytes: ByteStore;
+  readonly index: EntryIndex;
+  readonly commits: Commits;
+  readonly leadership: Leadership;
+  readonly uploads: Uploads;
+  readonly clock: ClusterClock;
+  readonly sweepAfterMs: number;
+}
+
+const rowsAtOnce = 200;
+const filesAtOnce = 500;
+/** A file that no entry names may be one whose entry is about to be written. */
+const strayAgeMs = 60 * 60_000;
+const againMs = 5000;
+/** A replica sweeps nothing; it looks again in case it is primary by then. */
+const replicaLooksAgainMs = 60 * 60_000;
+const idsDroppedAtOnce = 500;
+
+export class Sweeper {
+  readonly #parts: SweeperParts;
+  #fileCursor: Uint8Array = new Uint8Array(0);
+  #strayCursor: FileId | undefined;
+  #droppedBelow = 0;
+
+  constructor(parts: SweeperParts) {
+    this.#parts = parts;
+  }
+
+  /** One round. */
+  async sweep(): Promise<void> {
+    await this.#sweepDue();
+    await this.#sweepReplacedFiles();
+    await this.#sweepStrays();
+    await this.#dropOldIds();
+  }
+
+  async #sweepDue(): Promise<void> {
+    const { store, clock } = this.#parts;
+    const to = dueKey(clock.nowMs(), new Uint8Array(0));
+    for (const row of store.keys('sweeps', { from: new Uint8Array(0), to, limit: rowsAtOnce })) {
+      const nextMs = await this.#lookAt(row.subarray(8));
+      const key = row.slice(8);
+      if (nextMs !== undefined) {
+        const slot = this.#parts.index.slotOf(key);
+        await this.#parts.index.lookAt({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, nextMs, key);
+      }
+      await store.transact((transaction) => transaction.delete('sweeps', row));
+    }
+  }
+
+  /** When to look at the entry again; undefined: never. */
+  async #lookAt(key: Uint8Array): Promise<number | undefined> {
+    const { index, leadership, clock, log } = this.#parts;
+    const found = index.lookup(key);
+    if (found.state !== 'present' || found.entry.kind === 'record') return undefined;
+    const led = leadership.led(index.slotOf(key));
+    if (led === undefined) return clock.nowMs() + replicaLooksAgainMs;
+    if (led.phase !== 'serving') return clock.nowMs() + againMs;
+    try {
+      switch (found.entry.kind) {
+        case 'tombstone':
+          return await this.#sweepTombstone(led, found.entry);
+        case 'void':
+          return await this.#sweepVoid(led, found.entry);
+        case 'segment':
+          return await this.#parts.uploads.sweepSegment(found.entry);
+      }
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error;
+      if (error.code !== 'cancelled') log.warn({ slot: led.slot, error: error.message }, 'a sweep is put off');
+      return clock.nowMs() + againMs;
+    }
+  }
+
+  async #sweepTombstone(led: LedSlot, entry: StoredEntry): Promise<number | undefined> {
+    // Its request ids outlive it; they are dropped a table at a time.
+    if (this.#parts.index.listIds(entry.key).length > 0) return this.#parts.clock.nowMs() + againMs;
+    const removed = await this.#parts.commits.removeEverywhere(led, entry);
+    return removed ? undefined : this.#parts.clock.nowMs() + againMs;
+  }
+
+  async #sweepVoid(led: LedSlot, entry: StoredEntry): Promise<number | undefined> {
+    const { clock, uploads, commits, sweepAfterMs } = this.#parts;
+    const endMs = bodyOf(entry, 'void').sinceMs + sweepAfterMs + timing.idKeepMs;
+    if (clock.nowMs() < endMs) return (await uploads.hint(entry)) ? endMs : clock.nowMs() + againMs;
+    return (await commits.removeEverywhere(led, entry)) ? undefined : clock.nowMs() + againMs;
+  }
+
+  /** Files whose entry names other bytes now, once nobody can be reading them any more. */
+  async #sweepReplacedFiles(): Promise<void> {
+    const { store, bytes, clock } = this.#parts;
+    const rows = store.range('files', { from: this.#fileCursor, limit: filesAtOnce });
+    const last = rows.at(-1);
+    this.#fileCursor = last === undefined || rows.length < filesAtOnce ? new Uint8Array(0) : justAfter(last[0]);
+    for (const [key, value] of rows) {
+      const row = decodeFileRow(key, value);
+      if (row?.state !== 'trash' || row.dueMs > clock.nowMs()) continue;
+      await bytes.remove(toHex(key));
+      await store.transact((transaction) => transaction.delete('files', key));
+    }
+  }
+
+  /** Files that no entry ever came to name: their write was cut off. */
+  async #sweepStrays(): Promise<void> {
+    const { store, bytes, clock, log } = this.#parts;
+    const files = await bytes.list(this.#strayCursor, filesAtOnce);
+    this.#strayCursor = files.length < filesAtOnce ? undefined : files.at(-1)?.id;
+    for (const { id, modifiedAtMs } of files) {
+      const isKnown = store.get('files', fromHex(id)) !== undefined;
+      if (isKnown || clock.nowMs() - modifiedAtMs < strayAgeMs) continue;
+      log.info({ file: id }, 'removed a stray file');
+      await bytes.remove(id);
+    }
+  }
+
+  /** Request ids are dropped a table at a time, by the primary's message and never by a replica's clock (F1). */
+  async #dropOldIds(): Promise<void> {
+    const { leadership, clock, index } = this.#parts;
+    const below = idTableOf(clock.nowMs() - timing.idKeepMs);
+    if (below <= this.#droppedBelow) return;
+    for (const led of leadership.all()) {
+      if (led.phase !== 'serving') continue;
+      try {
+        await led.during(async () => {
+          await Promise.all(
+            led.required().map((peer) => led.ask(peer, 'drop-ids', (fenced) => ({ ...fenced, below }))),
+          );
+          while ((await index.dropIds(led.fence(), below, idsDroppedAtOnce)) === idsDroppedAtOnce);
+        });
+      } catch (error) {
+        if (!(error instanceof DfsError)) throw error;
+        this.#parts.log.debug({ slot: led.slot, error: error.message }, 'old request ids are dropped later');
+      }
+    }
+    this.#droppedBelow = below;
+  }
+}
