@@ -246,7 +246,7 @@ function listenError(address: Address, error: Error): DfsError {
   return new DfsError('invalid', `Cannot listen on ${address}: ${meaning}`, { cause: error });
 }
 
-function listen(address: Address, onConnection: OnConnection): ReturnType<Network['listen']> {
+async function listen(address: Address, onConnection: OnConnection): ReturnType<Network['listen']> {
   const { host, port } = parseAddress(address);
   const sockets = new Set<net.Socket>();
   const server = net.createServer({ pauseOnConnect: false }, (socket) => {

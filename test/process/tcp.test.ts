@@ -1,0 +1,186 @@
+/** Sessions over real TCP: bytes come back bit for bit, addresses are checked, failures say what happened. */
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { DfsError } from '../../src/core/errors.js';
+import { ConnectFailure } from '../../src/core/network.js';
+import { systemClock } from '../../src/io/clock.js';
+import { tcpNetwork } from '../../src/io/tcp.js';
+import { openSession, type Session } from '../../src/protocol/session.js';
+import { patterned } from '../unit/protocol/raw-frames.js';
+import { until, WireServer } from './wire-server.js';
+
+const uploadId = new Uint8Array(16);
+const putSegment = { slot: 1, term: 1, bucket: 'files', name: 'a', uploadId, index: 1, sums: new Uint8Array(0) };
+const getSegment = { slot: 1, bucket: 'files', name: 'a', uploadId, index: 1, start: 0, end: 1 };
+const stored = {
+  version: { epoch: 1, counter: 1 },
+  slotEpoch: 1,
+  copies: { durable: 1, wanted: 1 },
+  primary: 'p1',
+  backups: [],
+};
+
+let server: WireServer;
+let session: Session;
+
+beforeEach(async () => {
+  server = new WireServer();
+  await server.start();
+  const hello = { role: 'client', generation: 1 } as const;
+  session = await openSession(server.environment, server.address, { hello, timeoutMs: 1000 });
+});
+
+afterEach(async () => {
+  session.close('test over');
+  await server.stop();
+});
+
+describe('a session over TCP', () => {
+  test.each([0, 1, 8192, 8193, 65_536, 65_537, 69_632, 69_633, 4 * 1024 * 1024 + 1, 16 * 1024 * 1024])(
+    'carries %i bytes both ways, bit for bit',
+    async (sizeBytes) => {
+      server.serve = async ({ payload, sums }) => ({ header: stored, payload, sums });
+      const payload = patterned(sizeBytes);
+      const answer = await session.request('put-segment', putSegment, { payload });
+      expect(Buffer.compare(answer.payload ?? new Uint8Array(0), payload)).toBe(0);
+      expect(server.pool.usedBytes + server.pool.smallBytes).toBe(0);
+    },
+  );
+
+  test('hands requests over in the order they were made', async () => {
+    const asked = Array.from({ length: 5000 }, (_, start) => session.request('get-segment', { ...getSegment, start }));
+    await Promise.all(asked);
+    expect(server.served.map((request) => (request.header as { start: number }).start)).toEqual([...asked.keys()]);
+  });
+
+  test('many payloads at once keep to the credit', async () => {
+    let mostBytes = 0;
+    server.serve = async () => {
+      mostBytes = Math.max(mostBytes, server.pool.usedBytes);
+      await new Promise(setImmediate);
+      return { header: stored };
+    };
+    const payload = patterned(4 * 1024 * 1024);
+    await Promise.all(Array.from({ length: 40 }, () => session.request('put-segment', putSegment, { payload })));
+    expect(server.served).toHaveLength(40);
+    expect(mostBytes).toBeLessThanOrEqual(64 * 1024 * 1024);
+    expect(server.pool.usedBytes).toBe(0);
+  });
+
+  test('a server that goes away ends what is under way', async () => {
+    server.serve = () => new Promise(() => undefined);
+    const asked = session.request('get-segment', getSegment);
+    const failed = expect(asked).rejects.toMatchObject({ code: 'connection-lost', details: { sent: true } });
+    await until(() => server.served.length === 1);
+    await server.stop();
+    await failed;
+    expect(session.closed).toBe(true);
+  });
+
+  test('a caller that goes away aborts its handlers', async () => {
+    server.serve = () => new Promise(() => undefined);
+    session.request('get-segment', getSegment).catch(() => undefined);
+    await until(() => server.served.length === 1);
+    const signal = server.served[0]?.signal;
+    session.close('test');
+    await until(() => signal?.aborted === true);
+  });
+});
+
+describe('addresses', () => {
+  const nobody = { admit: () => undefined, onFrame: () => undefined, onClose: () => undefined };
+  const connect = (address: string) => tcpNetwork.connect(address, () => nobody, { timeoutMs: 500 });
+
+  test('nobody listening is told from silence', async () => {
+    const { address } = server;
+    await server.stop();
+    await expect(connect(address)).rejects.toMatchObject({ refused: true, message: `Nobody listens on ${address}` });
+  });
+
+  test.each([
+    ['127.0.0.1:70000', /Port 70000 .* above 65535/],
+    ['127.0.0.1:0', /Port 0/],
+    ['127.0.0.1', /not an address/],
+    ['127.0.0.1:port', /not an address/],
+    [':7420', /not an address/],
+    ['a b:7420', /not an address/],
+    ['', /not an address/],
+  ])('"%s" cannot be connected to', async (address, message) => {
+    await expect(connect(address)).rejects.toThrow(ConnectFailure);
+    await expect(connect(address)).rejects.toMatchObject({ refused: false, message: expect.stringMatching(message) });
+  });
+
+  test('a port in use, and a port that cannot be, are told before listening', async () => {
+    const listen = (address: string) => tcpNetwork.listen(address, () => nobody);
+    await expect(listen(server.address)).rejects.toMatchObject({ message: `The address ${server.address} is in use` });
+    await expect(listen('127.0.0.1:70000')).rejects.toThrow(DfsError);
+    await expect(listen('192.0.2.1:0')).rejects.toMatchObject({ code: 'invalid' });
+  });
+
+  test('IPv6 hosts stand in brackets', async () => {
+    const listener = await tcpNetwork.listen('[::1]:0', () => nobody).catch(() => undefined);
+    if (!listener) return; // this host has no IPv6
+    expect(listener.address).toMatch(/^\[::1\]:\d+$/);
+    const connection = await connect(listener.address);
+    expect(connection.remoteAddress).toBe(listener.address);
+    connection.close('test over');
+    await listener.close();
+  });
+});
+
+describe('a connection', () => {
+  test('says when bytes have left, and ends only after the last', async () => {
+    const arrived: number[] = [];
+    let endReason: string | undefined;
+    const listener = await tcpNetwork.listen('127.0.0.1:0', () => ({
+      admit: () => undefined,
+      onFrame: (frame) => void arrived.push(frame.payload?.length ?? 0),
+      onClose: (reason) => {
+        endReason = reason;
+      },
+    }));
+    const handler = { admit: () => undefined, onFrame: () => undefined, onClose: () => undefined };
+    const connection = await tcpNetwork.connect(listener.address, () => handler, { timeoutMs: 500 });
+    const payload = patterned(3 * 1024 * 1024);
+    const flushed: number[] = [];
+    for (let index = 0; index < 12; index++) {
+      const frame = { type: 'request', kind: 1, requestId: index, header: {}, payload, sums: undefined } as const;
+      connection.send(frame, () => flushed.push(index));
+    }
+    expect(connection.queuedBytes).toBeGreaterThan(12 * payload.length);
+    await connection.drained();
+    expect(connection.queuedBytes).toBeLessThan(9 * 1024 * 1024);
+    connection.end();
+    await until(() => endReason !== undefined);
+    expect(flushed).toEqual([...flushed.keys()]);
+    expect(arrived).toEqual(Array(12).fill(payload.length));
+    expect(endReason).toBe('The other side closed the connection');
+    await listener.close();
+  });
+});
+
+describe('the clock', () => {
+  test('never calls early', async () => {
+    const early: number[] = [];
+    const waits = Array.from({ length: 200 }, (_, index) => {
+      const dueMs = systemClock.monotonicMs() + index / 7;
+      return new Promise<void>((resolve) => {
+        systemClock.after(index / 7, () => {
+          if (systemClock.monotonicMs() < dueMs) early.push(index);
+          resolve();
+        });
+      });
+    });
+    await Promise.all(waits);
+    expect(early).toEqual([]);
+  });
+
+  test('a delay longer than the platform can count does not fire at once', async () => {
+    let fired = false;
+    const timer = systemClock.after(2 ** 40, () => {
+      fired = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(fired).toBe(false);
+    timer.cancel();
+  });
+});
