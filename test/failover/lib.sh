@@ -32,10 +32,13 @@ complain() {
 cleanup() {
   local status=$? name
   trap - EXIT INT TERM
-  for name in "${!pid_of[@]}"; do
-    kill -CONT "${pid_of[$name]}" 2>/dev/null || true
-    kill -KILL "${pid_of[$name]}" 2>/dev/null || true
-  done
+  {
+    for name in "${!pid_of[@]}"; do
+      kill -CONT "${pid_of[$name]}" || true
+      kill -KILL "${pid_of[$name]}" || true
+      wait "${pid_of[$name]}" || true
+    done
+  } 2>/dev/null
   if [[ $status -ne 0 && $status -ne 77 ]]; then
     [[ -n $is_done ]] || echo "FAIL $row: the script ended early with $status"
     for name in "$work"/*.log; do
@@ -181,7 +184,7 @@ end_with() {
   local signal=$1 name=$2 pid=${pid_of[$2]} status=0
   unset "pid_of[$name]"
   kill "-$signal" "$pid"
-  wait "$pid" 2>/dev/null || status=$?
+  { wait "$pid" || status=$?; } 2>/dev/null # without the shell's own notice
   last_status=$status
 }
 
