@@ -15,6 +15,8 @@ export interface PeerRecord {
   readonly address: Address;
   /** The address whose hash gave the tokens; a later change of address moves nothing. */
   readonly tokenAddress: Address;
+  /** The weight it joined with; a later change of weight moves only what it must. */
+  readonly tokenWeight: number;
   readonly zone: string;
   readonly weight: number;
   readonly state: PeerState;

@@ -187,7 +187,8 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const { storeId, incarnation, address, zone, weight } = join;
   const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
   const tokenAddress = isTaken ? `${address}#${id}` : address;
-  const peer: PeerRecord = { id, storeId, address, tokenAddress, zone, weight, state: 'up', incarnation };
+  const tokens = { tokenAddress, tokenWeight: weight };
+  const peer: PeerRecord = { id, storeId, address, ...tokens, zone, weight, state: 'up', incarnation };
   const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...map.peers, peer] };
   if (map.slots.some((record) => record.primary !== undefined)) return { map: joined, peer, kind: 'new' };
   // Nothing was ever stored: being empty is being in sync.

@@ -6,9 +6,8 @@
  */
 import type { PeerId } from '../core/ids.js';
 import { chainOf } from './chain.js';
-import { leadersOf } from './load-bound.js';
+import { leadersOf } from './leaders.js';
 import type { PeerRecord } from './map.js';
-import { ringOf } from './ring.js';
 
 /** Index is the slot: its primary, then its backups, no peer twice. Fewer than `replicas` when there are fewer peers. */
 export type Placement = readonly (readonly PeerId[])[];
@@ -22,18 +21,19 @@ export function isPlaced(peer: Pick<PeerRecord, 'state' | 'weight'>): boolean {
  * Slots without anybody to hold them have an empty list.
  */
 export function wantedPlacement(peers: readonly PeerRecord[], slotCount: number, replicas: number): Placement {
-  const placed = peers.filter(isPlaced);
-  if (placed.length === 0) return Array.from({ length: slotCount }, () => []);
+  if (!peers.some(isPlaced)) return Array.from({ length: slotCount }, () => []);
   const chain = chainOf(peers.map((peer) => ({ id: peer.id, zone: peer.zone, isPlaced: isPlaced(peer) })));
-  const holders = placed.map((peer) => {
-    const first = chain.indexOf(peer.id);
-    return Array.from(
-      { length: Math.min(replicas, chain.length) },
-      (_, step) => chain[(first + step) % chain.length] as PeerId,
-    );
-  });
-  const weights = placed.map((peer) => peer.weight);
-  return Array.from(leadersOf(ringOf(placed), weights, slotCount), (leader) => holders[leader] as PeerId[]);
+  const copyCount = Math.min(replicas, chain.length);
+  const holdersOf = (leader: PeerId): readonly PeerId[] => {
+    const first = chain.indexOf(leader);
+    return Array.from({ length: copyCount }, (_, step) => chain[(first + step) % chain.length] as PeerId);
+  };
+  const holders = peers.map((peer) => (isPlaced(peer) ? holdersOf(peer.id) : []));
+  const leaders = leadersOf(
+    peers.map((peer) => ({ ...peer, isPlaced: isPlaced(peer) })),
+    slotCount,
+  );
+  return Array.from(leaders, (leader) => holders[leader] as readonly PeerId[]);
 }
 
 /** Copies that one placement wants and the other has not: what must be moved from one to the other. */

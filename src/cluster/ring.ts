@@ -7,47 +7,68 @@
  */
 import { xxh64 } from '../core/checksum.js';
 import { limits } from '../core/limits.js';
-import type { PeerRecord } from './map.js';
 
+/** Index is the token, in ascending order of positions. */
 export interface Ring {
-  /** Ascending. */
-  readonly tokens: BigUint64Array;
-  /** Whose each token is: an index into the peers the ring was made from. */
+  /** The upper 53 bits of the hashes: all that comparing with the start of a slot's range needs. */
+  readonly positions: Float64Array;
+  /** Whose each token is: an index into the peers. */
   readonly owners: Uint16Array;
 }
 
+export const emptyRing: Ring = { positions: new Float64Array(0), owners: new Uint16Array(0) };
+
+const positionBits = 53;
 const encoder = new TextEncoder();
 
-export function tokenCount(peer: Pick<PeerRecord, 'weight'>): number {
-  return peer.weight > 0 ? Math.max(1, Math.round(limits.tokensPerWeight * peer.weight)) : 0;
+/** Positions of one peer's tokens, ascending. */
+export function tokensOf(peer: { tokenAddress: string; weight: number }): Float64Array {
+  const count = peer.weight > 0 ? Math.max(1, Math.round(limits.tokensPerWeight * peer.weight)) : 0;
+  return Float64Array.from({ length: count }, (_, counter) => {
+    const hash = xxh64(encoder.encode(`${peer.tokenAddress} ${counter}`));
+    return Number(hash >> BigInt(64 - positionBits));
+  }).sort();
 }
 
-/** Of equal tokens the one of the earlier peer counts as lower. */
-export function ringOf(peers: readonly Pick<PeerRecord, 'tokenAddress' | 'weight'>[]): Ring {
-  const all: { token: bigint; owner: number }[] = [];
-  for (const [owner, peer] of peers.entries()) {
-    const count = tokenCount(peer);
-    for (let counter = 0; counter < count; counter++) {
-      all.push({ token: xxh64(encoder.encode(`${peer.tokenAddress} ${counter}`)), owner });
-    }
+/** The ring with one more peer's tokens. Of equal tokens the one that came first counts as lower. */
+export function withTokens(ring: Ring, more: { positions: Float64Array; owner: number }): Ring {
+  const count = ring.positions.length + more.positions.length;
+  const positions = new Float64Array(count);
+  const owners = new Uint16Array(count);
+  let oldIndex = 0;
+  let newIndex = 0;
+  for (let index = 0; index < count; index++) {
+    const oldPosition = ring.positions[oldIndex] ?? Number.POSITIVE_INFINITY;
+    const newPosition = more.positions[newIndex] ?? Number.POSITIVE_INFINITY;
+    const isOld = oldPosition <= newPosition;
+    positions[index] = isOld ? oldPosition : newPosition;
+    owners[index] = isOld ? (ring.owners[oldIndex++] as number) : more.owner;
+    if (!isOld) newIndex++;
   }
-  all.sort((a, b) => (a.token < b.token ? -1 : a.token > b.token ? 1 : a.owner - b.owner));
-  return {
-    tokens: BigUint64Array.from(all, (entry) => entry.token),
-    owners: Uint16Array.from(all, (entry) => entry.owner),
-  };
+  return { positions, owners };
 }
 
 /** For each slot the index of the token it goes to. The ring must have a token. */
 export function tokensOfSlots(ring: Ring, slotCount: number): Uint32Array {
-  const step = 2n ** 64n / BigInt(slotCount);
-  const last = ring.tokens.length - 1;
+  const slotWidth = 2 ** positionBits / slotCount;
+  const last = ring.positions.length - 1;
   const found = new Uint32Array(slotCount);
   let index = 0;
   for (let slot = 0; slot < slotCount; slot++) {
-    const position = BigInt(slot) * step;
-    while (index < last && (ring.tokens[index] as bigint) < position) index++;
+    while (index < last && (ring.positions[index] as number) < slot * slotWidth) index++;
     found[slot] = index;
   }
   return found;
+}
+
+/** For each token how many steps on the owner's next one is: 0 for its own. The owner must have a token. */
+export function stepsTo(ring: Ring, owner: number): Uint32Array {
+  const count = ring.owners.length;
+  const steps = new Uint32Array(count);
+  let next = 2 * count;
+  for (let index = 2 * count - 1; index >= 0; index--) {
+    if (ring.owners[index % count] === owner) next = index;
+    if (index < count) steps[index] = next - index;
+  }
+  return steps;
 }

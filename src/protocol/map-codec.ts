@@ -72,6 +72,7 @@ function writePeer(writer: ByteWriter, peer: PeerRecord): void {
   writer.text(peer.storeId);
   writer.text(peer.address);
   writer.text(peer.tokenAddress);
+  writer.f64(peer.tokenWeight);
   writer.text(peer.zone);
   writer.f64(peer.weight);
   writer.u8(states.indexOf(peer.state));
@@ -84,6 +85,7 @@ function readPeer(reader: ByteReader): PeerRecord {
     storeId: reader.text(idBytesMax),
     address: reader.text(addressBytesMax),
     tokenAddress: reader.text(addressBytesMax),
+    tokenWeight: readWeight(reader),
     zone: reader.text(addressBytesMax),
     weight: readWeight(reader),
     state: states[reader.u8()] ?? refuse('invalid', 'The cluster map holds an unknown state of a peer'),

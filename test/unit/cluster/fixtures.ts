@@ -11,6 +11,7 @@ export function peerRecord(number: number, more: Partial<PeerRecord> = {}): Peer
     storeId: `store-${number}`,
     address,
     tokenAddress: address,
+    tokenWeight: 1,
     zone: `host-${number}`,
     weight: 1,
     state: 'up',

@@ -206,14 +206,14 @@ function checkStep(before: ClusterMap, after: ClusterMap, added: ReadonlySet<str
     const primary = record.primary as string;
     hold([...old.inSync, ...gained].includes(primary), 'the next primary was in sync before');
     const isNewTerm = primary !== old.primary || restarted.has(primary);
-    hold(record.term === (isNewTerm ? record.slotEpoch : old.term), 'a term begins with a primary, and only then');
+    hold(isNewTerm ? record.term > before.epoch : record.term === old.term, 'a term begins with a primary, only then');
   }
 }
 
 describe('whatever happens', () => {
   test('no step breaks the map or lets anybody into a set but by an add', () => {
     const seen = new Set<string>();
-    for (let seed = 0; seed < 300; seed++) {
+    for (let seed = 0; seed < 150; seed++) {
       const world = new World(seed);
       checkMap(world.map);
       for (let count = 0; count < 150; count++) {
@@ -235,7 +235,7 @@ describe('whatever happens', () => {
   });
 
   test('once all are back and do as they are asked, the map becomes as wanted (S7)', () => {
-    for (let seed = 0; seed < 100; seed++) {
+    for (let seed = 0; seed < 50; seed++) {
       const world = new World(seed);
       for (let count = 0; count < 100; count++) world.step();
       expect(settled(world.map), `seed ${seed}`).toBe(true);

@@ -13,6 +13,7 @@ function peer(number: number): PeerRecord {
     storeId: number.toString(16).padStart(32, '0'),
     address: `10.0.0.${number}:7421`,
     tokenAddress: `host-${number}.example:7421`,
+    tokenWeight: number,
     zone: `zone ${number} ü`,
     weight: number / 2,
     state: states[number % states.length] as PeerRecord['state'],
