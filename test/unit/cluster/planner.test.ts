@@ -48,6 +48,17 @@ describe('joining', () => {
     expect(planSteps(withJoining(map, first), wanted, viewOf(map)).joining).toEqual([]);
   });
 
+  test('a joiner that is taken out makes room at once', () => {
+    const slotCount = 2 * limits.joiningSlotsPerPeer;
+    const map = withRecords(joinedCluster(2, { slotCount }), (slot) =>
+      slot < limits.joiningSlotsPerPeer ? { joining: ['p2'] } : {},
+    );
+    const wanted = map.slots.map((_, slot) => (slot === 0 ? ['p1'] : ['p1', 'p2']));
+    const { joining, drops } = planSteps(map, wanted, viewOf(map));
+    expect(drops).toEqual([{ slot: 0, peer: 'p2' }]);
+    expect(joining).toEqual([{ slot: limits.joiningSlotsPerPeer, peer: 'p2' }]);
+  });
+
   test('a slot waits for a wanted peer that is down, and nobody else is asked instead', () => {
     const map = withState(joinedCluster(3), 'p2', 'down');
     expect(planSteps(map, wantedEverywhere(map, ['p1', 'p2']), viewOf(map))).toEqual(nothing);
