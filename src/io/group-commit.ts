@@ -10,6 +10,7 @@ import { type DfsError, StorageFailure } from '../core/errors.js';
 const groupBodiesMax = 512; // bounds how long one group holds the event loop
 const groupBytesMax = 8 * 1024 * 1024; // and how long its sync takes
 const stuckCommitMs = 60_000; // far beyond any working disk
+const committedInPart = 'The index committed a group although it had refused one of its writes';
 
 /** A body that has run and whose writes are applied: all it needs is the commit. */
 export interface Ran<T> {
@@ -79,9 +80,9 @@ export class GroupCommit {
     try {
       await inTime(this.#committer.commit(() => this.#runGroup(group)));
     } catch (error) {
-      group.fault ??= error;
+      return this.#onFailedCommit(group, error);
     }
-    if (group.fault !== undefined) return this.#onFailedCommit(group);
+    if (group.fault !== undefined) return this.#onFailedCommit(group, new StorageFailure(committedInPart));
     for (const caller of group.callers) caller.succeed();
   }
 
@@ -102,8 +103,8 @@ export class GroupCommit {
     }
   }
 
-  async #onFailedCommit(group: Group): Promise<void> {
-    const error = group.fault instanceof StorageFailure ? group.fault : await this.#committer.judge(group.fault);
+  async #onFailedCommit(group: Group, fault: unknown): Promise<void> {
+    const error = fault instanceof StorageFailure ? fault : await this.#committer.judge(group.fault ?? fault);
     if (error instanceof StorageFailure) {
       this.#failure = error;
       for (const waiting of this.#waiting.splice(0)) waiting.fail(error);

@@ -4,13 +4,14 @@
  * What a body writes is applied when it has returned, so one that throws leaves nothing behind. A commit is durable before its callers hear of it, because
  * `overlappingSync` is off: the library's default shows values before they are synced, and after a failed sync too.
  */
-import { constants } from 'node:fs';
+import { constants, existsSync, writeFileSync } from 'node:fs';
 import { access, lstat, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { assert } from '../core/assert.js';
 import { DfsError, StorageFailure } from '../core/errors.js';
 import {
+  type IndexReader,
   type IndexStore,
   type IndexTable,
   type IndexTransaction,
@@ -20,13 +21,11 @@ import {
 import { syncFolder } from './folder-sync.js';
 import { GroupCommit, type Ran, WriteFault } from './group-commit.js';
 import { checkIndexFile } from './lmdb-check.js';
-import { isAbsence, toStorageFailure, toWriteError } from './system-errors.js';
+import { isAbsence, systemCode, toStorageFailure, toWriteError } from './system-errors.js';
 
 export interface IndexOptions {
   /** With less than this free, a failed commit means a full disk: LMDB reports that as an I/O error. */
   readonly noSpaceBelowBytes: number;
-  /** Read the whole index before it is opened: an earlier read met damage. */
-  readonly isSuspect?: boolean;
 }
 
 /** What was found in an index's place. A lost index is never replaced silently: its store is gone with it. */
@@ -39,6 +38,8 @@ type Table = Database<Buffer, Uint8Array>;
 type Tables = Readonly<Record<IndexTable, Table>>;
 
 const keyBytesMax = 1978; // LMDB's for pages of 4 KiB: two keys must fit a page
+// MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID
+const damageCodes: ReadonlySet<number> = new Set([-30797, -30796, -30793]);
 const mapBytes = 2 ** 40; // reserved addresses only: bounds the index, costs nothing until used
 
 /** Makes a new index at `path`, in whose place nothing is. Resolves when it is durable. */
@@ -67,14 +68,18 @@ export async function openIndex(path: string, options: IndexOptions): Promise<In
   });
   if (stat === undefined) return { state: 'absent' };
   if (!stat.isFile()) return { state: 'lost', reason: `${path} is not a regular file` };
-  const fault = checkIndexFile(path, { isSuspect: options.isSuspect ?? false });
+  const fault = checkIndexFile(path, { isSuspect: existsSync(suspicionPathOf(path)) });
   if (fault !== undefined) return { state: 'lost', reason: fault };
-  // Holds reader slots of processes that ended; nobody else has this folder, so it starts afresh.
-  await rm(lockPathOf(path), { force: true });
   try {
-    return { state: 'open', index: openEnvironment(path, options) };
+    // Holds reader slots of processes that ended; nobody else has this folder, so it starts afresh.
+    await rm(lockPathOf(path), { force: true });
+    const index = openEnvironment(path, options);
+    await rm(suspicionPathOf(path), { force: true });
+    return { state: 'open', index };
   } catch (error) {
-    return { state: 'lost', reason: error instanceof Error ? error.message : String(error) };
+    // Anything else (memory, rights, descriptors) says nothing about the index and must not cost its store.
+    if (isDamage(error)) return { state: 'lost', reason: error.message };
+    throw toStorageFailure(error, `Opening the index ${path}`);
   }
 }
 
@@ -83,6 +88,7 @@ export async function setAsideIndex(path: string): Promise<void> {
   try {
     await rm(`${path}.lost`, { force: true, recursive: true });
     await rename(path, `${path}.lost`);
+    await rm(suspicionPathOf(path), { force: true });
     await syncFolder(dirname(path));
   } catch (error) {
     throw toStorageFailure(error, `Putting aside the lost index ${path}`);
@@ -93,33 +99,99 @@ function lockPathOf(path: string): string {
   return `${path}-lock`;
 }
 
+/** A file that is there when a read met damage: the next start then reads the whole index before it maps it. */
+function suspicionPathOf(path: string): string {
+  return `${path}-suspect`;
+}
+
+/** Answers what to add to the message. */
+function noteSuspicion(path: string): string {
+  try {
+    writeFileSync(suspicionPathOf(path), '');
+    return '';
+  } catch (error) {
+    return ` (and noting that failed: ${systemCode(error)})`;
+  }
+}
+
+function isDamage(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && damageCodes.has(Number(error.code));
+}
+
 function openEnvironment(path: string, options: IndexOptions): LmdbIndex {
   const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const;
   const root: RootDatabase<Buffer, Uint8Array> = open({
     path,
     noSubdir: true,
     overlappingSync: false,
+    eventTurnBatching: false, // it makes a promise of its own, whose rejection nobody could handle
     mapSize: mapBytes,
     maxDbs: indexTables.length + 8,
     ...binary,
   });
-  const opened = indexTables.map((table) => [table, root.openDB<Buffer, Uint8Array>(table, binary)] as const);
-  return new LmdbIndex(path, root, Object.fromEntries(opened) as Record<IndexTable, Table>, options);
+  try {
+    const opened = indexTables.map((table) => [table, root.openDB<Buffer, Uint8Array>(table, binary)] as const);
+    return new LmdbIndex(path, root, Object.fromEntries(opened) as Record<IndexTable, Table>, options);
+  } catch (error) {
+    void root.close();
+    throw error;
+  }
+}
+
+/** Reads inside a transaction while one runs, of durable state otherwise: the library goes by what is under way. */
+class TableReader implements IndexReader {
+  readonly #path: string;
+  readonly #tables: Tables;
+
+  constructor(path: string, tables: Tables) {
+    this.#path = path;
+    this.#tables = tables;
+  }
+
+  get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
+    checkKey(key);
+    return this.#reading(() => this.#tables[table].getBinary(key));
+  }
+
+  range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[] {
+    const toRow = ({ key, value }: { key: Uint8Array; value: Uint8Array }) => [key, value] as const;
+    return this.#reading(() => {
+      const rows = this.#tables[table].getRange(toRange(options));
+      return take(rows, { toItem: toRow, sizeOf: ({ key, value }) => key.length + value.length, ...options });
+    });
+  }
+
+  keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
+    return this.#reading(() => {
+      const keys = this.#tables[table].getKeys(toRange(options));
+      return take(keys, { toItem: (key) => key, sizeOf: (key) => key.length, ...options });
+    });
+  }
+
+  #reading<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw toStorageFailure(error, `Reading the index at ${this.#path}${noteSuspicion(this.#path)}`);
+    }
+  }
 }
 
 class LmdbIndex implements IndexStore {
   readonly #path: string;
   readonly #root: RootDatabase<Buffer, Uint8Array>;
-  readonly #tables: Tables;
+  readonly #reader: TableReader;
   readonly #noSpaceBelowBytes: number;
+  readonly #tables: Tables;
   readonly #commits: GroupCommit;
   #isClosed = false;
 
   constructor(path: string, root: RootDatabase<Buffer, Uint8Array>, tables: Tables, options: IndexOptions) {
     this.#path = path;
     this.#root = root;
-    this.#tables = tables;
+    this.#reader = new TableReader(path, tables);
     this.#noSpaceBelowBytes = options.noSpaceBelowBytes;
+    this.#tables = tables;
     this.#commits = new GroupCommit({
       commit: (bodies) => root.transaction(bodies),
       judge: (fault) => this.#judge(fault),
@@ -127,19 +199,19 @@ class LmdbIndex implements IndexStore {
   }
 
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
-    return readValue(this.#openTable(table), key);
+    return this.#openReader().get(table, key);
   }
 
   range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[] {
-    return readRows(this.#openTable(table), options);
+    return this.#openReader().range(table, options);
   }
 
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
-    return readKeys(this.#openTable(table), options);
+    return this.#openReader().keys(table, options);
   }
 
   transact<T>(body: (transaction: IndexTransaction) => T): Promise<T> {
-    return this.#commits.submit(() => runBody(this.#tables, body));
+    return this.#commits.submit(() => runBody(new BodyTransaction(this.#tables, this.#reader), body));
   }
 
   async close(): Promise<void> {
@@ -148,9 +220,9 @@ class LmdbIndex implements IndexStore {
     await this.#root.close();
   }
 
-  #openTable(table: IndexTable): Table {
+  #openReader(): TableReader {
     assert(!this.#isClosed, 'A closed index is not read');
-    return this.#tables[table];
+    return this.#reader;
   }
 
   /** A failed commit had no effect. Whether to go on depends on why it failed. */
@@ -178,8 +250,7 @@ async function innermost(fault: unknown): Promise<unknown> {
   );
 }
 
-function runBody<T>(tables: Tables, body: (transaction: IndexTransaction) => T): Ran<T> {
-  const transaction = new BodyTransaction(tables);
+function runBody<T>(transaction: BodyTransaction, body: (transaction: IndexTransaction) => T): Ran<T> {
   try {
     const result = body(transaction);
     transaction.apply();
@@ -192,42 +263,44 @@ function runBody<T>(tables: Tables, body: (transaction: IndexTransaction) => T):
 /** One body's view: its writes wait until it returns or reads again. */
 class BodyTransaction implements IndexTransaction {
   readonly #tables: Tables;
+  readonly #reader: TableReader;
   #writes: (() => void)[] = [];
   bytesWritten = 0;
   /** Set when LMDB refused a write. */
   fault: WriteFault | undefined;
 
-  constructor(tables: Tables) {
+  constructor(tables: Tables, reader: TableReader) {
     this.#tables = tables;
+    this.#reader = reader;
   }
 
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
     this.apply();
-    return readValue(this.#tables[table], key);
+    return this.#reader.get(table, key);
   }
 
   range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[] {
     this.apply();
-    return readRows(this.#tables[table], options);
+    return this.#reader.range(table, options);
   }
 
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
     this.apply();
-    return readKeys(this.#tables[table], options);
+    return this.#reader.keys(table, options);
   }
 
   put(table: IndexTable, key: Uint8Array, value: Uint8Array): void {
     checkKey(key);
     const database = this.#tables[table];
-    const [ownKey, ownValue] = [key.slice(), value.slice()]; // the caller may go on using its own
-    this.#writes.push(() => void database.put(ownKey, ownValue as Buffer));
+    const [ownKey, ownValue] = [copyOf(key), copyOf(value)]; // the caller may go on using its own
+    this.#writes.push(() => void database.put(ownKey, ownValue));
     this.bytesWritten += key.length + value.length;
   }
 
   delete(table: IndexTable, key: Uint8Array): void {
     checkKey(key);
     const database = this.#tables[table];
-    const ownKey = key.slice();
+    const ownKey = copyOf(key);
     this.#writes.push(() => void database.remove(ownKey));
   }
 
@@ -243,49 +316,27 @@ class BodyTransaction implements IndexTransaction {
   }
 }
 
+function copyOf(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes);
+}
+
 function checkKey(key: Uint8Array): void {
   assert(key.length > 0 && key.length <= keyBytesMax, `A key has 1 to ${keyBytesMax} bytes, not ${key.length}`);
 }
 
-function readValue(table: Table, key: Uint8Array): Uint8Array | undefined {
-  checkKey(key);
-  try {
-    return table.getBinary(key);
-  } catch (error) {
-    throw toStorageFailure(error, 'Reading the index');
-  }
-}
-
-function readRows(table: Table, options: RangeOptions): (readonly [Uint8Array, Uint8Array])[] {
-  const rows: (readonly [Uint8Array, Uint8Array])[] = [];
-  const bytesMax = options.bytesMax ?? Infinity;
+function take<Row, Item>(
+  rows: Iterable<Row>,
+  of: { toItem: (row: Row) => Item; sizeOf: (row: Row) => number; bytesMax?: number },
+): Item[] {
+  const items: Item[] = [];
+  const bytesMax = of.bytesMax ?? Infinity;
   let bytes = 0;
-  try {
-    for (const { key, value } of table.getRange(toRange(options))) {
-      rows.push([key, value]);
-      bytes += key.length + value.length;
-      if (bytes >= bytesMax) break;
-    }
-  } catch (error) {
-    throw toStorageFailure(error, 'Reading the index');
+  for (const row of rows) {
+    items.push(of.toItem(row));
+    bytes += of.sizeOf(row);
+    if (bytes >= bytesMax) break;
   }
-  return rows;
-}
-
-function readKeys(table: Table, options: RangeOptions): Uint8Array[] {
-  const keys: Uint8Array[] = [];
-  const bytesMax = options.bytesMax ?? Infinity;
-  let bytes = 0;
-  try {
-    for (const key of table.getKeys(toRange(options))) {
-      keys.push(key);
-      bytes += key.length;
-      if (bytes >= bytesMax) break;
-    }
-  } catch (error) {
-    throw toStorageFailure(error, 'Reading the index');
-  }
-  return keys;
+  return items;
 }
 
 function toRange({ from, to, limit }: RangeOptions): { start?: Uint8Array; end?: Uint8Array; limit?: number } {
