@@ -4,7 +4,7 @@
  * SIGTERM ends cleanly within 10 s; SIGHUP reads the log level again; a broken disk ends with 70, a data folder in use
  * with 75, a configuration that cannot work with 78.
  */
-import type { Environment } from '../core/environment.js';
+import { type Environment, sleep } from '../core/environment.js';
 import { DaemonStop, DfsError, exitCodes, StorageFailure } from '../core/errors.js';
 import { timing } from '../core/timing.js';
 import { packageVersion } from '../core/version.js';
@@ -16,6 +16,9 @@ import { type LeveledLog, type LogLevel, openLog } from '../io/log.js';
 import { systemRandom } from '../io/random.js';
 import { tcpNetwork } from '../io/tcp.js';
 import { loadSettings, type Options, type Program, type SettingsOf } from './config.js';
+
+const lockWithinMs = 2000;
+const lockRetryMs = 50;
 
 export interface Started {
   /** Where it listens. */
@@ -69,7 +72,7 @@ async function run(
   const { log, reload, data, defaultData } = on;
   // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
   if (data === defaultData) await localFiles.makeFolder(data);
-  const folder = await lockFolder(data);
+  const folder = await lockSoon(data);
   const end = (code: number): never => {
     log.flush();
     return exitProcess(code);
@@ -99,6 +102,20 @@ async function run(
   started = await start({ environment, folder, onFatal });
   log.info({ address: started.address }, 'listening');
   if (isStopping) await stop();
+}
+
+/** A killed process holds its folder until its last write has ended, which a busy disk may delay. */
+async function lockSoon(data: string): Promise<FolderLock> {
+  const giveUpMs = systemClock.monotonicMs() + lockWithinMs;
+  for (;;) {
+    try {
+      return await lockFolder(data);
+    } catch (error) {
+      const isInUse = error instanceof FolderRefused && error.reason === 'in-use';
+      if (!isInUse || systemClock.monotonicMs() > giveUpMs) throw error;
+    }
+    await sleep(systemClock, lockRetryMs);
+  }
 }
 
 function exitCodeOf(error: unknown): number {

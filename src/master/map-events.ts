@@ -124,3 +124,29 @@ export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
   const down = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
   return map.slots.flatMap((record, slot) => (record.primary !== undefined && down.has(record.primary) ? [slot] : []));
 }
+
+const moves: ReadonlySet<EventKind> = new Set(['copy-joining', 'copy-added', 'copy-removed', 'handed-over']);
+
+/**
+ * Gathers what moves slot by slot, as copies are made and handed over, so that one event tells of many slots. Order is
+ * kept: whatever else happens lets out what was gathered before it.
+ */
+export class GatheredMoves {
+  readonly #gathered = new Map<string, NewEvent & { readonly slots: readonly SlotNumber[] }>();
+
+  /** The events to tell now: none for a move, otherwise those gathered and then this one. */
+  add(event: NewEvent): readonly NewEvent[] {
+    if (!moves.has(event.kind) || event.slots === undefined) return [...this.takeAll(), event];
+    const fact: SlotFact = { kind: event.kind, peer: event.peer ?? '', ...event.data };
+    const key = `${fact.kind} ${fact.peer} ${fact.from ?? ''}`;
+    const slots = [...new Set([...(this.#gathered.get(key)?.slots ?? []), ...event.slots])];
+    this.#gathered.set(key, { ...event, slots, text: sentenceOf(fact, slots) });
+    return [];
+  }
+
+  takeAll(): readonly NewEvent[] {
+    const events = [...this.#gathered.values()];
+    this.#gathered.clear();
+    return events;
+  }
+}

@@ -18,7 +18,7 @@ import { encodeMap } from '../protocol/map-codec.js';
 import { Commits } from './commits.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
-import { eventsBetween, eventsOfVerdicts, waitingSlots } from './map-events.js';
+import { eventsBetween, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
 import type { Membership } from './membership.js';
@@ -57,6 +57,7 @@ export class Master {
   readonly options: MasterOptions;
   readonly environment: Environment;
   readonly #startedMs: number;
+  readonly #moves = new GatheredMoves();
   #server: MasterServer | undefined;
   #rounds: { stop(): void } | undefined;
   #roundCount = 0;
@@ -167,7 +168,11 @@ export class Master {
   }
 
   addEvent(event: NewEvent): void {
-    this.options.onEvent?.(this.events.add({ epoch: this.map?.epoch ?? 0, ...event }));
+    this.#tell(this.#moves.add({ epoch: this.map?.epoch ?? 0, ...event }));
+  }
+
+  #tell(events: readonly NewEvent[]): void {
+    for (const event of events) this.options.onEvent?.(this.events.add({ epoch: 0, ...event }));
   }
 
   /** Somebody follows a map that this master never made: going on could undo what that one decided (S10). */
@@ -189,6 +194,7 @@ export class Master {
     await this.#server?.close();
     this.watch.stop();
     await this.commits.idle();
+    this.#tell(this.#moves.takeAll());
     await this.events.close();
   }
 
@@ -214,6 +220,7 @@ export class Master {
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
     if (this.#roundCount % housekeepingRounds === 0) {
+      this.#tell(this.#moves.takeAll());
       Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedWrite(error));
     }
   }
