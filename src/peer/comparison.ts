@@ -10,9 +10,10 @@ import { sameBytes } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { compareVersions, type PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { CreditPool } from '../protocol/credit.js';
 import { decodeIdRows, decodeKeyRows, encodeIdRows, type IdRow, type KeyRow } from '../protocol/rows.js';
 import type { Copies } from './copies.js';
-import { type EntryKey, keyText, queueKeyOf, type StoredEntry } from './entry.js';
+import { type EntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import type { EntryIndex } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
@@ -23,11 +24,14 @@ export interface Settled {
 }
 
 const parallelKeys = 16;
+/** Bytes read for copying and not yet taken by a replica, over all slots. */
+const copiedBytesInFlightMax = 16 * 1024 * 1024;
 
 export class Comparison {
   readonly #index: EntryIndex;
   readonly #copies: Copies;
   readonly #repair: Repair;
+  readonly #room = new CreditPool(copiedBytesInFlightMax);
 
   constructor(parts: { index: EntryIndex; copies: Copies; repair: Repair }) {
     this.#index = parts.index;
@@ -110,13 +114,18 @@ export class Comparison {
       await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf }));
       return 0;
     }
-    const { bytes, sums } = await this.#verified(led, own);
-    const entry = { key, kind: own.kind, version: own.version, body: own.body, sums };
-    await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry }), {
-      payload: bytes.length === 0 ? undefined : bytes,
-      sums: bytes.length === 0 ? undefined : sums,
-    });
-    return bytes.length;
+    const release = await this.#room.acquire(placedSize(own.placed));
+    try {
+      const { bytes, sums } = await this.#verified(led, own);
+      const entry = { key, kind: own.kind, version: own.version, body: own.body, sums };
+      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry }), {
+        payload: bytes.length === 0 ? undefined : bytes,
+        sums: bytes.length === 0 ? undefined : sums,
+      });
+      return bytes.length;
+    } finally {
+      release();
+    }
   }
 
   /** The bytes of an own entry, verified; repaired from a member first when they are bad, so that damage never spreads. */

@@ -25,9 +25,8 @@ export interface JoiningParts {
 const fewKeys = 32;
 const copyRoundsMax = 4;
 
-/** Resolves to what was copied when the replica is a member, no longer joining, or the term is over. */
-export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId): Promise<Settled> {
-  const total: Settled = { keys: 0, bytes: 0 };
+/** Resolves when the replica is a member, no longer joining, or the term is over; adds what was copied to `total`. */
+export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId, total: Settled): Promise<void> {
   const storeId = parts.storeOf(peer);
   try {
     for (let round = 0; round < copyRoundsMax; round++) {
@@ -43,7 +42,6 @@ export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId): Pro
   } catch (error) {
     if (!isRefusal(error, 'cancelled')) throw error;
   }
-  return total;
 }
 
 export function isStillJoining(led: LedSlot, peer: PeerId): boolean {

@@ -9,6 +9,7 @@ import { type Environment, sleep } from '../core/environment.js';
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, SlotNumber, StoreId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
+import type { Settled } from './comparison.js';
 import type { BeaconSlot } from './grants.js';
 import type { Identity } from './identity.js';
 import { isStillJoining, type JoiningParts, join } from './joining.js';
@@ -26,8 +27,8 @@ export interface LeadershipParts extends LevellingParts {
   onFailure(error: unknown): void;
 }
 
-/** Copies that run at once towards one replica. */
-const parallelJoins = 8;
+/** Slots that are compared at once with one replica; the bytes under way are bounded by the comparison. */
+const parallelJoins = 256;
 const joinRetryMs = 1000;
 
 export class Leadership {
@@ -200,6 +201,7 @@ export class Leadership {
           canRun: () => this.#links.get(peer)?.isUp === true,
           run: (each) => this.#join(each, peer),
           isWanted: (each) => isStillJoining(each, peer),
+          onDrained: (copied) => this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again'),
         });
         this.#joins.set(peer, queue);
       }
@@ -217,11 +219,11 @@ export class Leadership {
     };
   }
 
-  async #join(led: LedSlot, peer: PeerId): Promise<void> {
+  async #join(led: LedSlot, peer: PeerId): Promise<Settled> {
     const { log, clock } = this.#parts.environment;
+    const copied: Settled = { keys: 0, bytes: 0 };
     try {
-      const copied = await join(this.#joiningParts(), led, peer);
-      log.info({ slot: led.slot, peer, ...copied }, 'replica joined');
+      await join(this.#joiningParts(), led, peer, copied);
     } catch (error) {
       log.warn({ slot: led.slot, peer, error: String(error) }, 'joining failed');
       // A full or failing joiner must not fail the writes of the slot: give it up; the planner tries again.
@@ -229,20 +231,24 @@ export class Leadership {
       if (!isRefusal(error)) this.#parts.onFailure(error);
       await sleep(clock, joinRetryMs);
     }
+    return copied;
   }
 }
 
 interface JoinQueueParts {
   canRun(): boolean;
-  run(led: LedSlot): Promise<void>;
+  run(led: LedSlot): Promise<Settled>;
   isWanted(led: LedSlot): boolean;
+  /** Nothing is left to do: what was copied since the last time. */
+  onDrained(copied: Settled & { slots: number }): void;
 }
 
-/** Runs the copies towards one replica, a few at a time, while its link is up; again while they are wanted. */
+/** Compares slots with one replica, many at a time, while its link is up; again while they are wanted. */
 class JoinQueue {
   readonly #parts: JoinQueueParts;
   readonly #waiting = new Set<LedSlot>();
   readonly #running = new Set<LedSlot>();
+  #copied = { slots: 0, keys: 0, bytes: 0 };
 
   constructor(parts: JoinQueueParts) {
     this.#parts = parts;
@@ -259,11 +265,21 @@ class JoinQueue {
       this.#waiting.delete(led);
       if (!this.#parts.isWanted(led)) continue;
       this.#running.add(led);
-      void this.#parts.run(led).finally(() => {
-        this.#running.delete(led);
-        if (this.#parts.isWanted(led)) this.#waiting.add(led);
-        this.wake();
-      });
+      void this.#parts.run(led).then((copied) => this.#onDone(led, copied));
     }
+  }
+
+  #onDone(led: LedSlot, { keys, bytes }: Settled): void {
+    this.#running.delete(led);
+    this.#copied = {
+      slots: this.#copied.slots + 1,
+      keys: this.#copied.keys + keys,
+      bytes: this.#copied.bytes + bytes,
+    };
+    if (this.#parts.isWanted(led)) this.#waiting.add(led);
+    this.wake();
+    if (this.#running.size > 0 || this.#waiting.size > 0) return;
+    this.#parts.onDrained(this.#copied);
+    this.#copied = { slots: 0, keys: 0, bytes: 0 };
   }
 }
