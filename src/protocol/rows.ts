@@ -4,7 +4,7 @@
  * The fields of each row, in order, stand in docs/wire-format.md. Decoders refuse `invalid` whatever does not fit.
  */
 import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
-import { type Epoch, type SlotNumber, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
+import { type TimedId, timedIdBytes, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 
 const checksumBytes = 8;
@@ -97,27 +97,6 @@ export function decodeIdRows(bytes: Uint8Array): readonly IdRow[] {
     id: reader.raw(timedIdBytes),
     version: readVersion(reader),
     contentHash: reader.raw(checksumBytes),
-  }));
-}
-
-export interface SlotRow {
-  readonly slot: SlotNumber;
-  readonly slotEpoch: Epoch;
-}
-
-export function encodeSlotRows(rows: readonly SlotRow[]): Uint8Array {
-  const writer = new ByteWriter();
-  for (const row of rows) {
-    writer.varint(row.slot);
-    writer.varint(row.slotEpoch);
-  }
-  return writer.finish();
-}
-
-export function decodeSlotRows(bytes: Uint8Array): readonly SlotRow[] {
-  return decodeRows(bytes, 'A list of slots', (reader) => ({
-    slot: reader.varint(limits.slotsMax - 1),
-    slotEpoch: reader.varint(),
   }));
 }
 
