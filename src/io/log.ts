@@ -34,8 +34,8 @@ function openDestination(): { stream: pino.DestinationStream; flush: () => void 
   const flush = (): void => {
     try {
       stream.flushSync();
-    } catch {
-      // Standard error is gone: there is nobody left to tell.
+    } catch (error) {
+      process.emitWarning(`The log could not be written out: ${String(error)}`);
     }
   };
   process.on('exit', flush);

@@ -149,6 +149,8 @@ export class RunningRequests {
   readonly #room = new CreditPool(limits.replyBytesInFlightMax);
   readonly #running = new Map<number, Running>();
   readonly #reviewReading = (): void => this.#review();
+  /** Of those in #running, how many handlers: reading must go on for the payloads of the others. */
+  #handlerCount = 0;
   #isPaused = false;
   #awaitsDrain = false;
   #isClosed = false;
@@ -191,10 +193,12 @@ export class RunningRequests {
     try {
       this.#permitted(kind);
       const { bytes, d = timing.clientTimeoutMs } = askCheck(frame.header, '');
+      if (this.#running.size - this.#handlerCount >= limits.requestsInFlightMax) {
+        refuse('busy', `${limits.requestsInFlightMax} requests of this connection wait for credit already`);
+      }
       const running = new Running(kind, this.#clock.monotonicMs() + d);
       this.#running.set(requestId, running);
       void this.#grant(requestId, running, bytes);
-      this.#review();
     } catch (error) {
       this.#refuse(kind, requestId, error);
     }
@@ -216,6 +220,7 @@ export class RunningRequests {
       const header = requestChecks[name](frame.header, '');
       running ??= this.#begin(frame, d);
       running.hasArrived = true;
+      this.#handlerCount++;
       running.stallTimer?.cancel();
       const owner = { session: this.#session, room: this.#room };
       this.#run(requestId, running, new Arrived(name, header, frame, owner, running));
@@ -260,7 +265,6 @@ export class RunningRequests {
     running.smallBytes = frame.payload?.length ?? 0;
     this.#credit.takeSmall(running.smallBytes);
     this.#running.set(frame.requestId, running);
-    this.#review();
     return running;
   }
 
@@ -292,6 +296,7 @@ export class RunningRequests {
 
   #run(requestId: number, running: Running, request: Incoming): void {
     const serve = this.#serve as Serve;
+    this.#review();
     let answer: Promise<Outgoing>;
     try {
       answer = serve(request as AnyIncoming);
@@ -340,6 +345,7 @@ export class RunningRequests {
 
   #forget(requestId: number, running: Running): void {
     this.#running.delete(requestId);
+    if (running.hasArrived) this.#handlerCount--;
     running.release();
     if (running.smallBytes > 0) this.#credit.releaseSmall(running.smallBytes);
     running.smallBytes = 0;
@@ -352,7 +358,7 @@ export class RunningRequests {
     const isTakenSlowly = this.#connection.queuedBytes > limits.replyBytesInFlightMax;
     if (isTakenSlowly) this.#awaitDrain();
     if (this.#credit.isSmallFull) this.#credit.onSmallRoom(this.#reviewReading);
-    const mustPause = isTakenSlowly || this.#credit.isSmallFull || this.#running.size >= limits.requestsInFlightMax;
+    const mustPause = isTakenSlowly || this.#credit.isSmallFull || this.#handlerCount >= limits.requestsInFlightMax;
     if (mustPause === this.#isPaused) return;
     this.#isPaused = mustPause;
     if (mustPause) this.#connection.pauseReading();

@@ -354,6 +354,16 @@ describe('credit', () => {
     expect(reading).toBe(5);
   });
 
+  test('more large payloads than there is credit for all get their turn', async () => {
+    const session = await world.open();
+    world.serve = async () => ({ header: stored });
+    const payload = patterned(100_000);
+    const count = limits.requestsInFlightMax + 100;
+    const asked = Array.from({ length: count }, () => session.request('put-segment', putSegment, { payload }));
+    await Promise.all(asked);
+    expect(world.pool.usedBytes).toBe(0);
+  });
+
   test('no more requests run at once than the limit', async () => {
     const session = await world.open();
     const answer = laterAnswer();
