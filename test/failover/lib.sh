@@ -177,6 +177,18 @@ start_cluster() {
   done
   peers=$(seq -f 'peer%g' "$count")
   wait_healthy 30 || { echo 'The new cluster is not healthy' >&2 && exit 1; }
+  wait_settled
+}
+
+# Until nothing has moved for a second: who serves which slot stays as it is from then on.
+wait_settled() {
+  local last='' now
+  for _ in $(seq 60); do
+    now=$(epoch)
+    [[ $now != "$last" ]] || return 0
+    last=$now
+    sleep 1
+  done
 }
 
 # Ends a process by its name and takes it off the list of those that must live.
@@ -215,7 +227,9 @@ epoch() { dfs status --json | field .epoch; }
 
 peer_at() {
   local name
-  for name in $peers; do [[ ${address_of[$name]} == "$1" ]] && echo "$name"; done
+  for name in $peers; do
+    if [[ ${address_of[$name]} == "$1" ]]; then echo "$name"; fi
+  done
 }
 
 id_of() { dfs peers --json | node -e "
