@@ -71,7 +71,7 @@ async function* piecesOf(
   const { record, bytes } = from.head;
   if (bytes.length > 0) yield bytes;
   const pieces = piecesAfterFirst(record, from.range);
-  const segmentsAhead = Math.floor(limits.clientWindowBytes / record.segmentBytes);
+  const segmentsAhead = Math.floor(limits.clientReadAheadBytes / record.segmentBytes);
   const depth = Math.max(1, Math.min(limits.clientWindowSegments, segmentsAhead));
   const ahead: Promise<Settled>[] = [];
   let next = 0;

@@ -15,6 +15,8 @@ export interface CutOptions {
   readonly size: number | undefined;
   /** Called whenever the source gave something. */
   readonly onBytes: () => void;
+  /** Memory of segments that are done with, to be used again: each whole, of any size. */
+  readonly spare: Uint8Array[];
 }
 
 /** Yields at least one segment, which is empty for an empty source. */
@@ -50,18 +52,19 @@ async function* cutArray(bytes: Uint8Array, { segmentBytes, size }: CutOptions):
 
 async function* cutStream(
   source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
-  { segmentBytes, size, onBytes }: CutOptions,
+  { segmentBytes, size, onBytes, spare }: CutOptions,
 ): AsyncGenerator<Uint8Array> {
   let seenBytes = 0;
   let segments = 0;
-  const filling = new GrowingBuffer(segmentBytes);
+  const filling = new GrowingBuffer(segmentBytes, spare);
   for await (const given of source) {
     const chunk = toChunk(given);
     seenBytes += chunk.length;
     if (size !== undefined && seenBytes > size) tooLong(size);
     onBytes();
     for (let taken = 0; taken < chunk.length; ) {
-      taken += filling.append(chunk.subarray(taken), size === undefined ? undefined : size - segments * segmentBytes);
+      const expectedBytes = size === undefined ? guess(segments, segmentBytes) : size - segments * segmentBytes;
+      taken += filling.append(chunk.subarray(taken), expectedBytes);
       if (!filling.isFull) continue;
       segments += 1;
       yield filling.take();
@@ -69,6 +72,11 @@ async function* cutStream(
   }
   if (size !== undefined && seenBytes < size) tooShort(seenBytes, size);
   if (filling.usedBytes > 0 || segments === 0) yield filling.take();
+}
+
+/** Nothing is known about the first segment; where one was full, another is likely to be. */
+function guess(segments: number, segmentBytes: number): number | undefined {
+  return segments === 0 ? undefined : segmentBytes;
 }
 
 function toChunk(given: unknown): Uint8Array {
@@ -92,11 +100,13 @@ function tooShort(seenBytes: number, size: number): never {
 /** Collects up to `capacity` bytes, in memory that grows with what comes. */
 class GrowingBuffer {
   readonly #capacity: number;
+  readonly #spare: Uint8Array[];
   #bytes: Uint8Array = new Uint8Array(0);
   usedBytes = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, spare: Uint8Array[]) {
     this.#capacity = capacity;
+    this.#spare = spare;
   }
 
   get isFull(): boolean {
@@ -123,7 +133,9 @@ class GrowingBuffer {
 
   #grow(neededBytes: number, expectedBytes: number | undefined): void {
     const wanted = expectedBytes ?? Math.max(firstBufferBytes, this.#bytes.length * 4);
-    const grown = new Uint8Array(Math.min(this.#capacity, Math.max(wanted, neededBytes)));
+    const sizeBytes = Math.min(this.#capacity, Math.max(wanted, neededBytes));
+    const spare = sizeBytes === this.#capacity ? this.#spare.pop() : undefined;
+    const grown = spare?.length === sizeBytes ? spare : new Uint8Array(sizeBytes);
     grown.set(this.#bytes.subarray(0, this.usedBytes));
     this.#bytes = grown;
   }

@@ -64,12 +64,15 @@ export class Upload {
   readonly #environment: Environment;
   readonly #options: UploadOptions;
   readonly #window = new TransferWindow();
+  readonly #spare: Uint8Array[] = [];
   readonly #underWay = new Set<Promise<void>>();
   readonly #startedMs: number;
   #uploadId: TimedId | undefined;
   #copies: Copies[] = [];
   #attempts = 1;
   #storedBytes = 0;
+  /** The segments are memory of our own, not the caller's. */
+  #isOwnMemory = false;
   #failure: { readonly error: unknown } | undefined;
   #onFailure: (() => void) | undefined;
 
@@ -88,7 +91,9 @@ export class Upload {
       return this.#storeWhole(bytes);
     }
     const { patience, name } = this.#options;
-    const segments = cutIntoSegments(source, { segmentBytes, size, onBytes: () => patience.progress() });
+    const onBytes = (): void => patience.progress();
+    const segments = cutIntoSegments(source, { segmentBytes, size, onBytes, spare: this.#spare });
+    this.#isOwnMemory = bytes === undefined;
     const watch = patience.watch((ending) => this.#fail(patience.errorOf(ending, `Storing ${name}`)));
     try {
       return await this.#storeSegments(segments);
@@ -166,6 +171,8 @@ export class Upload {
     this.#copies = [leastOf(this.#copies, served.answer.header.copies)];
     this.#attempts = Math.max(this.#attempts, served.attempts);
     this.#stored(bytes.length);
+    // An abandoned attempt may still be sending these bytes; after a single one that was answered nobody is.
+    if (served.attempts === 1 && this.#isOwnMemory && bytes.buffer.byteLength === bytes.length) this.#spare.push(bytes);
   }
 
   /** The upload's id decides where its segments go, so the cluster's clock must be known before the first one. */
