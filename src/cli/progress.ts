@@ -21,7 +21,7 @@ interface Sample {
 export class Progress {
   readonly #clock: Clock;
   readonly #terminal: Terminal;
-  readonly #samples: Sample[] = [];
+  readonly #samples: Sample[];
   #line: LiveLine | undefined;
   #timer: Timer | undefined;
   #stopped = false;
@@ -33,6 +33,7 @@ export class Progress {
   constructor(terminal: Terminal, clock: Clock, options: { quiet: boolean }) {
     this.#terminal = terminal;
     this.#clock = clock;
+    this.#samples = [{ atMs: clock.monotonicMs(), bytes: 0 }];
     if (terminal.notes.isTerminal && !options.quiet)
       this.#timer = clock.after(appearAfterMs, () => void this.#appear());
   }

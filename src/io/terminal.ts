@@ -8,6 +8,7 @@ import { createInterface } from 'node:readline/promises';
 import type { WriteStream } from 'node:tty';
 import { type LiveLine, OutputClosed, type Sink, type Terminal } from '../core/local-machine.js';
 
+const columnsDefault = 80;
 const interruptSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function toSink(stream: WriteStream, { mayFail }: { mayFail: boolean }): Sink {
@@ -20,7 +21,7 @@ function toSink(stream: WriteStream, { mayFail }: { mayFail: boolean }): Sink {
     isTerminal,
     isColourful: isTerminal && !process.env.NO_COLOR && process.env.TERM !== 'dumb',
     get columns() {
-      return stream.columns ?? 80;
+      return stream.columns || columnsDefault;
     },
     async write(content) {
       if (closed || stream.destroyed) {
@@ -67,6 +68,8 @@ export function openTerminal(): Terminal {
 
     async startLiveLine(): Promise<LiveLine> {
       const { default: ora } = await import('ora');
+      // A terminal that does not know its width says 0, and the line would be thought to be endlessly high.
+      process.stderr.columns ||= columnsDefault;
       const spinner = ora({ stream: process.stderr, discardStdin: false, color: notes.isColourful ? 'cyan' : false });
       return {
         show(text) {

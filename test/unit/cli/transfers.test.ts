@@ -92,6 +92,17 @@ describe('send', () => {
     expect(cluster.text('fine')).toBe('yes');
   });
 
+  it('refuses a file it may not read', async () => {
+    make('secret', 'x');
+    chmodSync(at('secret'), 0o000);
+    chmodSync(folder, 0o755);
+    const ownId = process.geteuid?.();
+    process.seteuid?.(ownId === 0 ? 65_534 : (ownId ?? 0)); // root may read everything
+    const ran = await runDfs(cluster, ['send', at('secret')]).finally(() => process.seteuid?.(ownId ?? 0));
+    expect(ran).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(ran.stderr).toMatch(/secret: permission denied\n {2}Check its permissions/);
+  });
+
   it('skips names that are not UTF-8, loops of links and devices, each by name', async () => {
     make('d/fine', 'yes');
     writeFileSync(Buffer.concat([Buffer.from(at('d/bad')), Buffer.from([0xff, 0xfe])]), 'no');
