@@ -94,7 +94,7 @@ function take(seats: Seats, on: Place & { peer: number; upTo: number; mayGive: (
   for (const slot of nearestFirst(peer, on)) {
     if (countAt(counts, peer) >= upTo) return;
     const donor = leaders[slot] as number;
-    if (donor === peer || !mayGive(donor)) continue;
+    if (!mayGive(donor)) continue;
     leaders[slot] = peer;
     counts[donor] = countAt(counts, donor) - 1;
     counts[peer] = countAt(counts, peer) + 1;

@@ -42,6 +42,8 @@ describe('ring', () => {
     expect([...merged.positions]).toEqual([...tokensOf(a), ...tokensOf(b)].sort((x, y) => x - y));
     expect([...ringOf([b, a]).positions]).toEqual([...merged.positions]);
     expect([...merged.owners].filter((owner) => owner === 1)).toHaveLength(128);
+    const one = withTokens(emptyRing, { positions: Float64Array.of(5), owner: 0 });
+    expect([...withTokens(one, { positions: Float64Array.of(5), owner: 1 }).owners]).toEqual([0, 1]);
   });
 
   test('a peer has 128 tokens per unit of weight, from the address it first joined with', () => {
@@ -102,6 +104,27 @@ describe('balance', () => {
       }));
       expectBalanced(peers, 1024, `seed ${seed}`);
     }
+  });
+
+  test('a peer that joined with no weight holds nothing until it is given one', () => {
+    for (const late of [1, 3]) {
+      const peers = peerRecords(4, (n) => (n === late ? { weight: 0, tokenWeight: 0 } : {}));
+      expect(new Set(wantedPlacement(peers, 1024, 1).flat())).not.toContain(`p${late}`);
+      expectBalanced(
+        peers.map((peer) => ({ ...peer, weight: 1 })),
+        1024,
+        `p${late} comes late`,
+      );
+    }
+    expect(
+      primaryCounts(
+        wantedPlacement(
+          peerRecords(2, () => ({ weight: 1, tokenWeight: 0 })),
+          64,
+          1,
+        ),
+      ).size,
+    ).toBe(2);
   });
 
   test('the bounds leave room for every slot from above and from below', () => {
