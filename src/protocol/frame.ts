@@ -80,16 +80,9 @@ export interface FrameSink {
   onFrame(frame: Frame): void;
 }
 
-type Head = {
-  readonly type: FrameType;
-  readonly kind: number;
-  readonly requestId: number;
-  readonly header: Header;
-};
-
 /** A payload under way. */
 interface Arrival {
-  readonly head: Head;
+  readonly head: Frame;
   readonly announcedFold: bigint;
   readonly payload: Uint8Array;
   readonly sums: Uint8Array;
@@ -106,7 +99,7 @@ export class FrameDecoder {
   #partialBytes = 0;
   #arrival: Arrival | undefined;
   #paused = false;
-  #leftover: Uint8Array[] = [];
+  #leftover: Buffer[] = [];
   #receivedPayloadBytes = 0;
 
   constructor(sink: FrameSink) {
@@ -122,7 +115,7 @@ export class FrameDecoder {
   }
 
   /** Hands over every frame that these bytes complete; throws WireViolation. The bytes are not kept or changed. */
-  push(chunk: Uint8Array): void {
+  push(chunk: Buffer): void {
     let offset = 0;
     while (offset < chunk.length && !this.#paused) {
       offset = this.#arrival ? this.#fillPayload(this.#arrival, chunk, offset) : this.#collectHead(chunk, offset);
@@ -142,7 +135,7 @@ export class FrameDecoder {
     for (const chunk of chunks) this.push(chunk);
   }
 
-  #collectHead(chunk: Uint8Array, offset: number): number {
+  #collectHead(chunk: Buffer, offset: number): number {
     const available = chunk.length - offset;
     if (this.#partialBytes === 0 && available >= frameHeadBytes) {
       const wholeBytes = checkFixedHead(chunk, offset);
@@ -154,7 +147,7 @@ export class FrameDecoder {
     return this.#collectPieces(chunk, offset);
   }
 
-  #collectPieces(chunk: Uint8Array, offset: number): number {
+  #collectPieces(chunk: Buffer, offset: number): number {
     let at = offset;
     for (let wantedBytes = frameHeadBytes; ; ) {
       if (this.#partialBytes >= frameHeadBytes) wantedBytes = checkFixedHead(this.#partial, 0);
@@ -186,23 +179,24 @@ export class FrameDecoder {
     this.#partialBytes = neededBytes;
   }
 
-  #takeHead(source: Uint8Array, start: number, end: number): void {
-    const view = new DataView(source.buffer, source.byteOffset + start, end - start);
-    if (xxh64(source.subarray(start + versionAt, end)) !== view.getBigUint64(checksumAt)) {
+  #takeHead(source: Buffer, start: number, end: number): void {
+    if (xxh64(source.subarray(start + versionAt, end)) !== source.readBigUInt64BE(start + checksumAt)) {
       violation('A frame head does not match its checksum');
     }
-    const type = frameTypes[view.getUint8(typeAt) - 1] ?? violation(`Unknown frame type ${view.getUint8(typeAt)}`);
-    const requestId = view.getUint32(requestIdAt) * 2 ** 32 + view.getUint32(requestIdAt + 4);
+    const typeNumber = source[start + typeAt] as number;
+    const type = frameTypes[typeNumber - 1] ?? violation(`Unknown frame type ${typeNumber}`);
+    const kind = source.readUInt16BE(start + kindAt);
+    const requestId = source.readUInt32BE(start + requestIdAt) * 2 ** 32 + source.readUInt32BE(start + requestIdAt + 4);
     if (!Number.isSafeInteger(requestId)) violation('A request id is above 2^53');
     const header = decodeChecked(source.subarray(start + frameHeadBytes, end));
-    const head: Head = { type, kind: view.getUint16(kindAt), requestId, header };
-    const payloadBytes = view.getUint32(payloadLengthAt);
+    const head: Frame = { type, kind, requestId, header, payload: undefined, sums: undefined };
+    const payloadBytes = source.readUInt32BE(start + payloadLengthAt);
     const reason = this.#sink.admit(head, payloadBytes);
     if (reason !== undefined) violation(reason);
-    const announcedFold = view.getBigUint64(payloadFoldAt);
+    const announcedFold = source.readBigUInt64BE(start + payloadFoldAt);
     if (payloadBytes === 0) {
       if (announcedFold !== 0n) violation('A frame without payload has a payload checksum');
-      this.#sink.onFrame({ ...head, payload: undefined, sums: undefined });
+      this.#sink.onFrame(head);
       return;
     }
     const sums = new Uint8Array(blockCount(payloadBytes) * 8);
@@ -245,15 +239,14 @@ function checkMagic(source: Uint8Array, start: number, availableBytes: number): 
 }
 
 /** The bytes of head and header together, by a head of which only the fixed part may have arrived. */
-function checkFixedHead(source: Uint8Array, start: number): number {
+function checkFixedHead(source: Buffer, start: number): number {
   checkMagic(source, start, frameHeadBytes);
-  const view = new DataView(source.buffer, source.byteOffset + start, frameHeadBytes);
-  const version = view.getUint8(versionAt);
+  const version = source[start + versionAt];
   if (version !== frameVersion) violation(`The other side sends frames of version ${version}, not ${frameVersion}`);
-  const headerBytes = view.getUint32(headerLengthAt);
+  const headerBytes = source.readUInt32BE(start + headerLengthAt);
   if (headerBytes === 0) violation('A frame has no header');
   if (headerBytes > limits.frameHeaderBytesMax) violation(`A header of ${headerBytes} bytes is above its limit`);
-  const payloadBytes = view.getUint32(payloadLengthAt);
+  const payloadBytes = source.readUInt32BE(start + payloadLengthAt);
   if (payloadBytes > limits.framePayloadBytesMax) violation(`A payload of ${payloadBytes} bytes is above its limit`);
   return frameHeadBytes + headerBytes;
 }

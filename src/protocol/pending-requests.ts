@@ -75,9 +75,18 @@ export class PendingRequests {
       if (signal?.aborted) return reject(new DfsError('cancelled', `The caller gave up ${name}`));
       const id = this.#nextId++;
       const deadlineMs = this.#clock.monotonicMs() + timeoutMs;
-      const settle = resolve as (answer: Answer<MessageName>) => void;
-      const base = { name, header, payload, sums, timeoutMs, deadlineMs, resolve: settle, reject };
-      this.#pending.set(id, { ...base, stopListening: signal && this.#listen(id, signal), state: 'waiting' });
+      this.#pending.set(id, {
+        name,
+        header,
+        payload,
+        sums,
+        timeoutMs,
+        deadlineMs,
+        resolve: resolve as (answer: Answer<MessageName>) => void,
+        reject,
+        stopListening: signal && this.#listen(id, signal),
+        state: 'waiting',
+      });
       this.#watch(deadlineMs);
       this.#waiting.add(id);
       this.#startWaiting();
