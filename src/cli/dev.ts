@@ -3,6 +3,7 @@
  *
  * It waits until the cluster is healthy, says how to use it, and stops every daemon in order at the end.
  */
+import type { PeerStatus } from '../client/results.js';
 import { sleep } from '../core/environment.js';
 import { DfsError, toDfsError } from '../core/errors.js';
 import type { ChildProcess } from '../core/local-machine.js';
@@ -32,7 +33,6 @@ const pollMs = 100;
 const killAfterMs = timing.stopWithinMs + 1000;
 
 interface Daemon {
-  readonly title: string;
   readonly program: 'dfs-master' | 'dfs-peer';
   readonly args: readonly string[];
   readonly address: string;
@@ -52,7 +52,7 @@ async function runCluster(context: Context, _: readonly string[], given: Given<t
     const logFile = files.join(folder, `${title}.log`);
     const all = ['--listen', address, '--data', files.join(folder, title), ...args];
     const child = await context.processes.start(program, { args: all, logFile });
-    const daemon: Daemon = { title, program, args: all, address, logFile, child };
+    const daemon: Daemon = { program, args: all, address, logFile, child };
     daemons.push(daemon);
     void child.ended.then((how) => (isStopping ? undefined : tellEnded(context, daemon, how)));
   };
@@ -63,8 +63,8 @@ async function runCluster(context: Context, _: readonly string[], given: Given<t
       const zone = `zone-${index + 1}`;
       await start(`peer-${index + 1}`, 'dfs-peer', `${loopback}:${port}`, ['--master', master, '--zone', zone]);
     }
-    await untilHealthy(context, { master, folder, peerCount }, daemons);
-    await tellReady(context, { master, folder, isTemporary: given.dir === undefined }, daemons);
+    const peers = await untilHealthy(context, { master, folder, peerCount }, daemons);
+    await tellReady(context, { master, folder, peers, isTemporary: given.dir === undefined }, daemons);
     await untilInterrupted(context);
     return 0;
   } finally {
@@ -87,7 +87,7 @@ async function untilHealthy(
   context: Context,
   { master, folder, peerCount }: { master: string; folder: string; peerCount: number },
   daemons: readonly Daemon[],
-): Promise<void> {
+): Promise<readonly PeerStatus[]> {
   const { clock, interrupted } = context;
   const ended = Promise.race(daemons.map(async (daemon) => ({ daemon, how: await daemon.child.ended })));
   let early: { daemon: Daemon; how: number | string } | undefined;
@@ -101,7 +101,7 @@ async function untilHealthy(
       const client = await context.connect({ masters: [master], cacheDir: context.files.join(folder, 'cache') });
       const found = await client.status({ signal: interrupted, deadlineMs: 1000 });
       const upCount = found.peers.filter((peer) => peer.state === 'up').length;
-      if (found.health === 'healthy' && upCount === peerCount) return;
+      if (found.health === 'healthy' && upCount === peerCount) return found.peers;
       lastReason = found.reasons.join('; ') || `${upCount} of ${peerCount} peers are up`;
     } catch (problem) {
       lastReason = toDfsError(problem).message;
@@ -115,21 +115,23 @@ async function untilHealthy(
 
 async function toEarlyEnd(context: Context, daemon: Daemon, how: number | string): Promise<DfsError> {
   const lines = (await context.files.readText(daemon.logFile)).trim().split('\n');
-  return new DfsError('failed', `The ${daemon.title} ended (${how}) before the cluster was up`, {
+  return new DfsError('failed', `${daemon.program} at ${daemon.address} ended (${how}) before the cluster was up`, {
     advice: `The last it said: ${lines.at(-1)}`,
   });
 }
 
 async function tellReady(
   context: Context,
-  { master, folder, isTemporary }: { master: string; folder: string; isTemporary: boolean },
+  cluster: { master: string; folder: string; peers: readonly PeerStatus[]; isTemporary: boolean },
   daemons: readonly Daemon[],
 ): Promise<void> {
+  const { master, folder, peers, isTemporary } = cluster;
   const command = context.processes.ownCommand;
-  const peers = daemons.filter((daemon) => daemon.program === 'dfs-peer');
+  const pidAt = (address: string): number | undefined =>
+    daemons.find((daemon) => daemon.address === address)?.child.pid;
   const value = {
-    ...{ master, dir: folder },
-    daemons: daemons.map(({ title, address, child }) => ({ title, address, pid: child.pid })),
+    ...{ master: { address: master, pid: pidAt(master) }, dir: folder },
+    peers: peers.map(({ id, address }) => ({ id, address, pid: pidAt(address) })),
   };
   await context.output.answer(value, (paint) =>
     [
@@ -144,7 +146,7 @@ async function tellReady(
       `  ${command} status`,
       '',
       'Then kill any peer and receive the file again:',
-      ...peers.map(({ title, address, child }) => `  kill -9 ${child.pid}  # ${title} at ${address}`),
+      ...peers.map(({ id, address }) => `  kill -9 ${pidAt(address)}  # ${id} at ${address}`),
     ].join('\n'),
   );
 }
@@ -152,7 +154,7 @@ async function tellReady(
 async function tellEnded(context: Context, daemon: Daemon, how: number | string): Promise<void> {
   const program = context.processes.ownCommand.replace(/dfs$/, daemon.program);
   await context.output.tell(
-    `The ${daemon.title} ended (${how}). Start it again with:\n  ${program} ${daemon.args.join(' ')}`,
+    `${daemon.program} at ${daemon.address} ended (${how}). Start it again with:\n  ${program} ${daemon.args.join(' ')}`,
   );
 }
 
