@@ -1,0 +1,30 @@
+/** Addresses are read the one way they are written, and said to be wrong in words. */
+import { expect, test } from 'vitest';
+import { formatAddress, parseAddress } from '../../../src/core/address.js';
+
+test.each([
+  ['127.0.0.1:7420', '127.0.0.1', 7420],
+  ['host-1.example:0', 'host-1.example', 0],
+  ['[::1]:65535', '::1', 65_535],
+  ['[fe80::1%eth0]:1', 'fe80::1%eth0', 1],
+])('%s', (address, host, port) => {
+  expect(parseAddress(address)).toEqual({ host, port });
+  expect(formatAddress({ host, port })).toBe(address);
+});
+
+test.each([
+  ['127.0.0.1:70000', /Port 70000/],
+  ['127.0.0.1:99999999999999999999', /above 65535/],
+  ['127.0.0.1', /not an address/],
+  ['7420', /not an address/],
+  ['::1:7420', /not an address/],
+  ['host:', /not an address/],
+  ['host:-1', /not an address/],
+  ['host:1:2', /not an address/],
+  ['http://host:7420', /not an address/],
+  ['a b:1', /not an address/],
+  [`${'x'.repeat(254)}:1`, /not an address/],
+  ['', /not an address/],
+])('"%s" is refused', (address, message) => {
+  expect(() => parseAddress(address)).toThrow(message);
+});
