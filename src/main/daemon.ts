@@ -14,6 +14,7 @@ import { type FolderLock, FolderRefused, lockFolder } from '../io/folder-lock.js
 import { localFiles } from '../io/local-files.js';
 import { type LeveledLog, type LogLevel, openLog } from '../io/log.js';
 import { systemRandom } from '../io/random.js';
+import { openSmallFiles } from '../io/small-files.js';
 import { tcpNetwork } from '../io/tcp.js';
 import { loadSettings, type Options, type Program, type SettingsOf } from './config.js';
 
@@ -54,11 +55,13 @@ export async function runDaemon<O extends Options>(
     const log = openLog(shared['log-level'], { program: program.name });
     const reload = async (): Promise<void> => {
       const again = await read();
-      if (again.kind === 'run') log.setLevel((again.settings as unknown as SharedSettings)['log-level']);
+      if (again.kind !== 'run') return;
+      const level = (again.settings as unknown as SharedSettings)['log-level'];
+      log.setLevel(level);
+      log.info({ logLevel: level }, 'log level read again');
     };
-    await run({ log, reload, defaultData: program.options.data?.default, data: shared.data }, (ground) =>
-      start({ ...ground, settings: loaded.settings }),
-    );
+    const place = { program: program.name, defaultData: program.options.data?.default, data: shared.data };
+    await run({ log, reload, ...place }, (ground) => start({ ...ground, settings: loaded.settings }));
   } catch (error) {
     printError(`${program.name}: ${sentenceOf(error)}`);
     exitProcess(exitCodeOf(error));
@@ -66,13 +69,16 @@ export async function runDaemon<O extends Options>(
 }
 
 async function run(
-  on: { log: LeveledLog; reload: () => Promise<void>; data: string; defaultData: string | undefined },
+  on: {
+    readonly program: string;
+    readonly log: LeveledLog;
+    reload(): Promise<void>;
+    readonly data: string;
+    readonly defaultData: string | undefined;
+  },
   start: (ground: Omit<Ground<Options>, 'settings'>) => Promise<Started>,
 ): Promise<void> {
   const { log, reload, data, defaultData } = on;
-  // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
-  if (data === defaultData) await localFiles.makeFolder(data);
-  const folder = await lockSoon(data);
   const end = (code: number): never => {
     log.flush();
     return exitProcess(code);
@@ -81,15 +87,15 @@ async function run(
     log.error({ error, exitCode: exitCodeOf(error) }, sentenceOf(error));
     end(exitCodeOf(error));
   };
-  let started: Started | undefined;
+  let running: { readonly started: Started; readonly folder: FolderLock } | undefined;
   let isStopping = false;
   const stop = async (): Promise<void> => {
     isStopping = true;
-    if (started === undefined) return;
+    if (running === undefined) return;
     log.info({}, 'stopping');
     systemClock.after(timing.stopWithinMs, () => onFatal(new Error('Stopping took too long')));
-    await started.stop();
-    await folder.release();
+    await running.started.stop();
+    await running.folder.release();
     log.info({}, 'stopped');
     end(exitCodes.ok);
   };
@@ -98,10 +104,26 @@ async function run(
     onHangUp: () => void reload().catch((error) => log.warn({ error: sentenceOf(error) }, 'Nothing was changed')),
     onUncaught: onFatal,
   });
+  // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
+  if (data === defaultData) await localFiles.makeFolder(data);
+  const folder = await lockSoon(data);
+  await refuseForeignFolder(folder, on.program);
   const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
-  started = await start({ environment, folder, onFatal });
+  const started = await start({ environment, folder, onFatal });
+  running = { started, folder };
   log.info({ address: started.address }, 'listening');
   if (isStopping) await stop();
+}
+
+/** The file by which each program's folder is known. */
+const ownFiles: Readonly<Record<string, string>> = { 'dfs-master': 'cluster-map', 'dfs-peer': 'store.json' };
+
+async function refuseForeignFolder(folder: FolderLock, program: string): Promise<void> {
+  const files = openSmallFiles(folder.path);
+  for (const [owner, file] of Object.entries(ownFiles)) {
+    if (owner === program || (await files.read(file)) === undefined) continue;
+    throw new DaemonStop(exitCodes.configuration, `The data folder ${folder.path} belongs to a ${owner}`);
+  }
 }
 
 /** A killed process holds its folder until its last write has ended, which a busy disk may delay. */
