@@ -180,15 +180,20 @@ start_cluster() {
   wait_settled
 }
 
-# Until nothing has moved for a second: who serves which slot stays as it is from then on.
+# Until every peer serves its share and nothing has moved for a second: from then on who serves what stays as it is.
 wait_settled() {
   local last='' now
   for _ in $(seq 60); do
-    now=$(epoch)
-    [[ $now != "$last" ]] || return 0
+    # The epoch, or nothing while a peer has less than half its share.
+    now=$(dfs status --json | node -p "
+      const { epoch, slots, peers } = JSON.parse(require('fs').readFileSync(0, 'utf8'));
+      peers.every(({ primarySlots }) => primarySlots * peers.length * 2 >= slots.total) ? epoch : ''")
+    [[ -z $now || $now != "$last" ]] || return 0
     last=$now
     sleep 1
   done
+  echo 'The new cluster does not settle' >&2
+  return 1
 }
 
 # Ends a process by its name and takes it off the list of those that must live.
