@@ -7,14 +7,12 @@
  * cannot win. Serves S1, S7.
  */
 
-import type { Log } from '../core/environment.js';
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, StoreId } from '../core/ids.js';
 import type { Comparison, Settled } from './comparison.js';
 import type { LedSlot } from './led-slot.js';
 
 export interface JoiningParts {
-  readonly log: Log;
   readonly comparison: Comparison;
   storeOf(peer: PeerId): StoreId | undefined;
   /** Asks the master; resolves when it has answered and the map of the answer was taken. */

@@ -18,7 +18,7 @@ import { type LevellingParts, level } from './levelling.js';
 import type { MasterLink } from './master-link.js';
 import { ReplicaLink } from './replica-link.js';
 
-export interface LeadershipParts extends LevellingParts {
+export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   readonly environment: Environment;
   readonly me: Identity;
   readonly master: MasterLink;
@@ -29,7 +29,8 @@ export interface LeadershipParts extends LevellingParts {
 
 /** Slots that are compared at once with one replica; the bytes under way are bounded by the comparison. */
 const parallelJoins = 256;
-const joinRetryMs = 1000;
+/** After a refusal, before the same is tried again. */
+const retryMs = 1000;
 
 export class Leadership {
   readonly #parts: LeadershipParts;
@@ -88,15 +89,16 @@ export class Leadership {
   }
 
   async #lead(led: LedSlot): Promise<void> {
-    try {
-      await level(this.#parts, led);
-    } catch (error) {
-      if (!isRefusal(error, 'stale-epoch', 'integrity')) throw error;
-      this.#parts.environment.log.warn({ slot: led.slot, error: error.message }, 'levelling failed');
-      this.#parts.fetchMap();
-      if (led.isOver) return;
-      await sleep(this.#parts.environment.clock, timing.changeRetryMs);
-      return this.#lead(led);
+    while (led.phase === 'levelling') {
+      try {
+        await level({ ...this.#parts, askRemoval: (of, peer) => this.#change(of, 'remove', peer) }, led);
+      } catch (error) {
+        if (!isRefusal(error)) throw error;
+        const { log, clock } = this.#parts.environment;
+        log.warn({ slot: led.slot, error: error.message }, 'levelling goes on in a moment');
+        this.#parts.fetchMap();
+        await sleep(clock, retryMs);
+      }
     }
     this.#queueJoins(led);
   }
@@ -211,12 +213,14 @@ export class Leadership {
 
   #joiningParts(): JoiningParts {
     return {
-      log: this.#parts.environment.log,
       comparison: this.#parts.comparison,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
-      ask: ({ led, op, peer, storeId }) =>
-        this.#parts.master.change([{ ...led.fence(), op, peer, ...(storeId === undefined ? {} : { storeId }) }]),
+      ask: ({ led, op, peer, storeId }) => this.#change(led, op, peer, storeId),
     };
+  }
+
+  #change(led: LedSlot, op: 'add' | 'remove', peer: PeerId, storeId?: StoreId): Promise<void> {
+    return this.#parts.master.change([{ ...led.fence(), op, peer, ...(storeId === undefined ? {} : { storeId }) }]);
   }
 
   async #join(led: LedSlot, peer: PeerId): Promise<Settled> {
@@ -227,9 +231,9 @@ export class Leadership {
     } catch (error) {
       log.warn({ slot: led.slot, peer, error: String(error) }, 'joining failed');
       // A full or failing joiner must not fail the writes of the slot: give it up; the planner tries again.
-      if (led.isPending(peer)) await this.#parts.master.change([{ ...led.fence(), op: 'remove', peer }]);
+      if (led.isPending(peer)) await this.#change(led, 'remove', peer);
       if (!isRefusal(error)) this.#parts.onFailure(error);
-      await sleep(clock, joinRetryMs);
+      await sleep(clock, retryMs);
     }
     return copied;
   }

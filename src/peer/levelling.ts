@@ -18,6 +18,8 @@ export interface LevellingParts {
   readonly index: EntryIndex;
   readonly comparison: Comparison;
   readonly grants: Grants;
+  /** Asks the master to take a member out of the slot; resolves when the answer was taken. */
+  askRemoval(led: LedSlot, peer: PeerId): Promise<void>;
 }
 
 /** Resolves when the slot serves, or its term is over. */
@@ -49,7 +51,11 @@ async function levelMember(parts: LevellingParts, led: LedSlot, peer: PeerId, le
     levelled.add(peer);
   } catch (error) {
     // The map removed the member, or the term is over.
-    if (!isRefusal(error, 'cancelled')) throw error;
+    if (isRefusal(error, 'cancelled')) return;
+    // A full disk there cannot be made level; without it the slot can serve.
+    if (!isRefusal(error, 'no-space')) throw error;
+    parts.environment.log.warn({ slot: led.slot, peer, error: error.message }, 'a member cannot be levelled');
+    await parts.askRemoval(led, peer);
   }
 }
 

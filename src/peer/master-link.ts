@@ -34,12 +34,14 @@ export interface MasterLinkParts {
   /** Resolves when the map is durable here. */
   onMap(map: ClusterMap): Promise<void>;
   onJoined(clusterId: string, peerId: PeerId): Promise<void>;
-  /** The master will never take this peer: the process must end with the sentence. */
+  /** The master has refused this start for a while: the process must end with the sentence. */
   onRejected(error: DfsError): void;
 }
 
 const changesAtOnce = 500;
 const changeTimeoutMs = 5000;
+/** An older process on the same folder may need so long to end. */
+const rejectedForMs = 3000;
 
 export class MasterLink {
   readonly #parts: MasterLinkParts;
@@ -49,6 +51,8 @@ export class MasterLink {
   #sending = false;
   #closed = false;
   #complained: string | undefined;
+  #hasJoined = false;
+  #rejectedSinceMs: number | undefined;
 
   constructor(parts: MasterLinkParts) {
     this.#parts = parts;
@@ -186,15 +190,24 @@ export class MasterLink {
       await this.#parts.onMap(decodeMap(answer.payload));
       environment.log.info({ master: address, peer: answer.header.peerId }, 'joined');
       this.#session = session;
+      this.#hasJoined = true;
     } catch (error) {
       session.close('joining failed');
       throw error;
     }
   }
 
+  /** A peer that has joined goes on serving, whatever now answers at the master's address (S9). */
+  #onRejected(error: DfsError): void {
+    const nowMs = this.#parts.environment.clock.monotonicMs();
+    this.#rejectedSinceMs ??= nowMs;
+    if (!this.#hasJoined && nowMs - this.#rejectedSinceMs >= rejectedForMs) this.#parts.onRejected(error);
+  }
+
   #onNotJoined(address: Address, error: unknown): void {
     if (!(error instanceof DfsError || error instanceof ConnectFailure)) throw error;
-    if (isRefusal(error, 'wrong-cluster', 'wrong-identity')) this.#parts.onRejected(error);
+    if (isRefusal(error, 'wrong-cluster', 'wrong-identity')) this.#onRejected(error);
+    else this.#rejectedSinceMs = undefined;
     if (this.#complained === error.message) return;
     this.#complained = error.message;
     this.#parts.environment.log.warn(
