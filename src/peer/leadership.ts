@@ -8,7 +8,6 @@ import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import { type Environment, sleep } from '../core/environment.js';
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, SlotNumber, StoreId } from '../core/ids.js';
-import { timing } from '../core/timing.js';
 import type { Settled } from './comparison.js';
 import type { BeaconSlot } from './grants.js';
 import type { Identity } from './identity.js';
