@@ -45,11 +45,14 @@ export class AttemptFailure extends Error {
   }
 }
 
+export interface AttemptParts {
+  readonly view: ClusterView;
+  readonly flights: Flights;
+  readonly clock: Clock;
+}
+
 /** Rejects with AttemptFailure only. */
-export function attempt<N extends MessageName>(
-  request: Attempt<N>,
-  parts: { view: ClusterView; flights: Flights; clock: Clock },
-): Promise<Answer<N>> {
+export function attempt<N extends MessageName>(request: Attempt<N>, parts: AttemptParts): Promise<Answer<N>> {
   const { view, flights, clock } = parts;
   return new Promise((resolve, reject) => {
     // Large payloads are taken back when the attempt is abandoned, so that they do not pile up in memory.
@@ -84,6 +87,7 @@ export function attempt<N extends MessageName>(
       if (isOver) return;
       isOver = true;
       flights.remove(flight);
+      view.confirm();
       resolve(answer);
     };
     const failed = (error: unknown): void => fail(toDfsError(error));

@@ -11,7 +11,7 @@ import { limits } from '../core/limits.js';
 import type { WireFileRecord } from '../protocol/messages.js';
 import type { FileReader, Head, ReadOptions } from './file-reader.js';
 import { checksumOf, segmentSizeOf, toStat } from './file-record.js';
-import type { ReceivedFile } from './results.js';
+import type { FileStat, ReceivedFile } from './results.js';
 
 export interface DownloadOptions extends ReadOptions {
   readonly start: number;
@@ -37,16 +37,40 @@ export async function openFile(reader: FileReader, options: DownloadOptions): Pr
   }
   const range = { start: options.start, end: Math.min(options.end ?? record.size, record.size) };
   const isWhole = range.start === 0 && range.end === record.size;
+  if (isWhole && record.size <= limits.blockBytes) checkSmall(head);
   const pieces = piecesOf(reader, options, { head, range });
   const body = isWhole && record.size > limits.blockBytes ? verified(pieces, record) : pieces;
-  if (isWhole && record.size <= limits.blockBytes) checkSmall(head);
-  return {
-    stat: toStat(record),
-    range,
-    acknowledged: head.acknowledged,
-    body,
-    bytes: () => collect(body, range.end - range.start),
-  };
+  return new OpenedFile(head, range, body);
+}
+
+/** Its stat is only made when somebody looks at it: most small reads do not. */
+class OpenedFile implements ReceivedFile {
+  readonly range: ReceivedFile['range'];
+  readonly body: AsyncIterable<Uint8Array>;
+  readonly #head: Head;
+  #stat: FileStat | undefined;
+
+  constructor(head: Head, range: ReceivedFile['range'], body: AsyncIterable<Uint8Array>) {
+    this.#head = head;
+    this.range = range;
+    this.body = body;
+  }
+
+  get stat(): FileStat {
+    this.#stat ??= toStat(this.#head.record);
+    return this.#stat;
+  }
+
+  get acknowledged(): boolean {
+    return this.#head.acknowledged;
+  }
+
+  async bytes(): Promise<Uint8Array> {
+    const sizeBytes = this.range.end - this.range.start;
+    const { bytes } = this.#head;
+    const isVerified = sizeBytes <= limits.blockBytes || sizeBytes < this.#head.record.size;
+    return bytes.length === sizeBytes && isVerified ? bytes : collect(this.body, sizeBytes);
+  }
 }
 
 /** The parts of segments ≥ 1 that hold the range. */

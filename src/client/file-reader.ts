@@ -63,7 +63,12 @@ export class FileReader {
     if (options.consistency === 'any') return this.#anyHead(options, range);
     for (let start = 1; ; start++) {
       try {
-        return await this.#linearizableHead(options, range);
+        return await this.#fromPrimary(options, range);
+      } catch (error) {
+        if (!isRefusal(error, 'integrity') || isEmpty(range)) throw error;
+      }
+      try {
+        return await this.#aroundDamage(options, range);
       } catch (error) {
         const wasReplaced = isRefusal(error, 'gone') && options.ifVersion === undefined;
         if (!wasReplaced || start >= freshStarts) throw error;
@@ -116,15 +121,6 @@ export class FileReader {
         return wantedBytes(blocks, { start, end, sizeBytes: segmentSizeOf(record, index), about });
       },
     });
-  }
-
-  async #linearizableHead(options: ReadOptions, range: WantedRange): Promise<Head> {
-    try {
-      return await this.#fromPrimary(options, range);
-    } catch (error) {
-      if (!isRefusal(error, 'integrity') || isEmpty(range)) throw error;
-      return this.#aroundDamage(options, range);
-    }
   }
 
   async #fromPrimary(options: ReadOptions, range: WantedRange): Promise<Head> {

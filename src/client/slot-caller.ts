@@ -11,7 +11,7 @@ import type { SlotNumber } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 import type { MessageName, RequestOf } from '../protocol/messages.js';
 import type { Answer } from '../protocol/session.js';
-import { type Attempt, AttemptFailure, attempt } from './attempt.js';
+import { type Attempt, AttemptFailure, type AttemptParts, attempt } from './attempt.js';
 import type { ClusterView } from './cluster-view.js';
 import type { Lane } from './connections.js';
 import { Flights } from './flights.js';
@@ -51,13 +51,14 @@ interface Progress {
 export class SlotCaller {
   readonly view: ClusterView;
   readonly #environment: Environment;
-  readonly #flights: Flights;
+  readonly #parts: AttemptParts;
 
   constructor(environment: Environment, view: ClusterView) {
+    const flights = new Flights(environment.clock);
     this.view = view;
     this.#environment = environment;
-    this.#flights = new Flights(environment.clock);
-    view.onMap((map) => this.#flights.onMap(map));
+    this.#parts = { view, flights, clock: environment.clock };
+    view.onMap((map) => flights.onMap(map));
   }
 
   /** Throws the definite refusal, or `unknown-outcome`, `unavailable`, `timed-out`, `cancelled`, … */
@@ -81,10 +82,8 @@ export class SlotCaller {
   }
 
   /** One request to one peer, without retry. Rejects with AttemptFailure. */
-  async once<N extends MessageName>(request: Attempt<N>): Promise<Answer<N>> {
-    const answer = await attempt(request, { view: this.view, flights: this.#flights, clock: this.#environment.clock });
-    this.view.confirm();
-    return answer;
+  once<N extends MessageName>(request: Attempt<N>): Promise<Answer<N>> {
+    return attempt(request, this.#parts);
   }
 
   /** Makes sure that some hello has told the cluster's time, if anybody at all can be reached. */
