@@ -225,6 +225,12 @@ class LmdbIndex implements IndexStore {
     return this.#reader;
   }
 
+  /** LMDB refuses everything, reads too, once it failed to write a meta page. Throws StorageFailure then. */
+  #checkUsable(): void {
+    this.#root.resetReadTxn();
+    this.#reader.keys('meta', { from: new Uint8Array(0), limit: 1 });
+  }
+
   /** A failed commit had no effect. Whether to go on depends on why it failed. */
   async #judge(fault: unknown): Promise<DfsError | StorageFailure> {
     try {
@@ -233,9 +239,10 @@ class LmdbIndex implements IndexStore {
       if (bavail * bsize >= this.#noSpaceBelowBytes) {
         return toStorageFailure(cause, `Committing to the index at ${this.#path}`);
       }
+      this.#checkUsable();
       return new DfsError('no-space', `The index at ${this.#path} has no room to grow`, { cause });
     } catch (error) {
-      return toStorageFailure(error, `Asking for the space at ${this.#path}`);
+      return toStorageFailure(error, `Judging a failed commit to ${this.#path}`);
     }
   }
 }

@@ -133,7 +133,7 @@ export function indexStoreContract(name: string, makeHarness: () => Promise<Inde
     it.each([1, 2, 3, 4, 5, 6])('does what a sorted list does, over re-openings (seed %i)', async (seed) => {
       const chance = new Seeded(seed);
       const model = new Model();
-      for (let round = 0; round < 60; round++) {
+      for (let round = 0; round < 40; round++) {
         const bodies = Array.from({ length: 1 + chance.below(8) }, () => {
           const writes = Array.from({ length: chance.below(6) }, () => {
             const write = { table: chance.pick(tables), key: randomKey(chance), value: randomValue(chance) };
