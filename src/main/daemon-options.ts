@@ -69,8 +69,9 @@ export const masterProgram: Program<typeof masterOptions> = {
   options: masterOptions,
   commands: [['recover', 'make the map again from the peers, after its disk was lost']],
   check(settings) {
-    if (settings['min-in-sync'] <= settings.replicas) return undefined;
-    return `min-in-sync is ${settings['min-in-sync']}, more than the ${settings.replicas} replicas: every write would be refused`;
+    const { replicas, 'min-in-sync': minInSync } = settings;
+    if (minInSync <= replicas) return undefined;
+    return `min-in-sync is ${minInSync}, more than the ${replicas} replicas: every write would be refused`;
   },
 };
 

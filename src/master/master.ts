@@ -5,6 +5,7 @@
  * the planner what the map should say now, commits that as one change, and brings the durable map to the peers and to
  * whoever waits for it. Requests are server.ts's matter. Serves S3, S8, S9.
  */
+import { healthOf } from '../cluster/health.js';
 import type { ClusterMap } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions, withSettings } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
@@ -66,6 +67,7 @@ export class Master {
   #isReconciling = false;
   #isStopped = false;
   #waitingSlots = '';
+  #health: string | undefined;
   #planSoon: Timer | undefined;
 
   private constructor(
@@ -91,6 +93,7 @@ export class Master {
       onLivenessChanged: (before, after) => this.#onLivenessChanged(before, after),
       onAnswered: (peer) => void (this.#awaited.has(peer) && this.#look()),
       onForeignMap: (sentence) => this.onForeignMap(sentence),
+      onLate: (lateMs) => this.#onLate(lateMs),
     });
     this.commits = new Commits(
       loaded.maps,
@@ -252,6 +255,15 @@ export class Master {
       );
   }
 
+  #noteHealth(): void {
+    if (this.map === undefined) return;
+    const { health, reasons } = healthOf(this.map, this.planning.wanted(this.map));
+    if (health === this.#health) return;
+    this.#health = health;
+    const text = reasons[0] === undefined ? `The cluster is ${health}` : `The cluster is ${health}: ${reasons[0]}`;
+    this.addEvent({ kind: 'health', text, data: { health, reasons } });
+  }
+
   #noteWaiting(map: ClusterMap): void {
     const slots = waitingSlots(map);
     const key = slots.join();
@@ -309,7 +321,13 @@ export class Master {
     this.#planSoon ??= this.environment.clock.after(planSoonMs, () => {
       this.#planSoon = undefined;
       this.#plan();
+      this.#noteHealth();
     });
+  }
+
+  #onLate(lateMs: number): void {
+    const text = `The master stood still for ${Math.round(lateMs)} ms; it judges nobody this round`;
+    this.addEvent({ kind: 'master-late', text, data: { lateMs: Math.round(lateMs) } });
   }
 
   #onLivenessChanged(before: Membership, after: Membership): void {

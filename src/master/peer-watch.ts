@@ -28,6 +28,8 @@ export interface WatchOwner {
   /** Some peer's liveness changed. */
   onLivenessChanged(before: Membership, after: Membership): void;
   onAnswered(peer: PeerId): void;
+  /** The master's own round came late. */
+  onLate(lateMs: number): void;
   /** A peer knows a map that this master never made. */
   onForeignMap(sentence: string): void;
 }
@@ -95,9 +97,7 @@ export class PeerWatch {
   round(): void {
     const nowMs = this.#environment.clock.monotonicMs();
     const lateMs = nowMs - this.#membership.tickedAtMs - timing.masterRoundMs;
-    if (lateMs > timing.masterLateMs) {
-      this.#environment.log.warn({ lateMs: Math.round(lateMs) }, 'The master ran late; it judges nobody this round');
-    }
+    if (lateMs > timing.masterLateMs) this.#owner.onLate(lateMs);
     this.#become(onTick(this.#membership, nowMs));
     if (nowMs < this.#nextPingsMs) return;
     this.#nextPingsMs = nowMs + timing.pingIntervalMs;

@@ -30,7 +30,8 @@ export function unseal(name: string, bytes: Uint8Array): Uint8Array {
   if (version > formatVersion) {
     throw new DaemonStop(
       exitCodes.configuration,
-      `The file ${name} in the data folder has format ${version}; this version reads up to ${formatVersion}. Start the newer dfs-master that wrote it`,
+      `The file ${name} in the data folder has format ${version}; this version reads up to ${formatVersion}. ` +
+        'Start the newer dfs-master that wrote it',
     );
   }
   const content = file.subarray(headerBytes);
@@ -42,7 +43,8 @@ export function unseal(name: string, bytes: Uint8Array): Uint8Array {
 function damaged(name: string, how: string): never {
   throw new DaemonStop(
     exitCodes.storage,
-    `The file ${name} in the data folder is damaged: ${how}. Nothing was started over it. Bring back a good copy of the folder; the peers still hold every file`,
+    `The file ${name} in the data folder is damaged: ${how}. Nothing was started over it. ` +
+      'Bring back a good copy of the folder; the peers still hold every file',
   );
 }
 
