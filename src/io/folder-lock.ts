@@ -150,8 +150,13 @@ function heldLock(path: string, descriptor: number, socket: Server): FolderLock 
   return {
     path,
     stillThere(): boolean {
-      const found = statSync(file, { throwIfNoEntry: false });
-      return found !== undefined && found.dev === dev && found.ino === ino;
+      try {
+        const found = statSync(file);
+        return found.dev === dev && found.ino === ino;
+      } catch (error) {
+        if (systemCode(error) === undefined) throw error;
+        return false; // gone, or not to be reached: either way not what was locked
+      }
     },
     async release(): Promise<void> {
       const wasThere = this.stillThere();
