@@ -70,7 +70,7 @@ export DFS_MASTER="127.0.0.1:${ports[0]}" DFS_CACHE="$folder/cache"
 say "Starting a master and three peers on loopback …"
 start master dfs-master --listen "$DFS_MASTER"
 for peer in 1 2 3; do start_peer "$peer"; done
-quietly "the cluster did not become healthy" bin/dfs status --wait healthy --timeout 30
+quietly "the cluster did not become healthy" bin/dfs status --wait healthy --timeout 60
 
 say "Storing a 20 MB file and the sources of dfs …"
 head -c 20000000 /dev/urandom >"$folder/random.bin"
@@ -100,6 +100,6 @@ echo "written while a peer was down" | bin/dfs send - --as note.txt || fail "dfs
 
 say "Starting the peer again …"
 start_peer "$victim"
-quietly "the cluster did not become healthy again" bin/dfs status --wait healthy --timeout 30
+quietly "the cluster did not become healthy again" bin/dfs status --wait healthy --timeout 60
 [ "$(bin/dfs receive note.txt -o -)" = "written while a peer was down" ] || fail "note.txt came back different"
 say "Healthy again: every file has both its copies. For a cluster to play with: bin/dfs dev"

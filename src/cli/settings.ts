@@ -11,8 +11,6 @@ import { nearest } from './suggestion.js';
 
 export interface Settings {
   readonly masters: readonly Address[];
-  /** Whether the user named them, rather than the default. */
-  readonly mastersGiven: boolean;
   readonly bucket: string;
   readonly json: boolean;
   readonly quiet: boolean;
@@ -42,33 +40,44 @@ export interface SettingSources {
   readonly config: { readonly path: string; readonly values: Readonly<Record<string, unknown>> } | undefined;
 }
 
+const parsers = {
+  master: parseAddresses,
+  bucket: parseBucket,
+  json: parseSwitch,
+  quiet: parseSwitch,
+  timeout: parseSeconds,
+  deadline: parseSeconds,
+  cache: (text: string) => text,
+} as const satisfies Record<SettingName, (text: string) => unknown>;
+
 interface Found {
   readonly text: string;
   readonly origin: string;
 }
 
 export function toSettings(sources: SettingSources): Settings {
-  checkKeys(sources.config);
-  const read = <T>(name: SettingName, parse: (text: string) => T): T | undefined => {
+  checkFile(sources.config);
+  const read = <N extends SettingName>(name: N): ReturnType<(typeof parsers)[N]> | undefined => {
     const found = find(name, sources);
-    if (found === undefined) return undefined;
-    try {
-      return parse(found.text);
-    } catch (error) {
-      throw new DfsError('invalid', `${found.origin}: ${(error as Error).message}`, { cause: error });
-    }
+    return found === undefined ? undefined : parse(name, found);
   };
-  const masters = read('master', parseAddresses);
   return {
-    masters: masters ?? [defaultMaster],
-    mastersGiven: masters !== undefined,
-    bucket: read('bucket', parseBucket) ?? 'files',
-    json: read('json', parseSwitch) ?? false,
-    quiet: read('quiet', parseSwitch) ?? false,
-    timeoutMs: read('timeout', parseSeconds) ?? timing.clientTimeoutMs,
-    deadlineMs: read('deadline', parseSeconds),
-    cacheDir: read('cache', (text) => text),
+    masters: read('master') ?? [defaultMaster],
+    bucket: read('bucket') ?? 'files',
+    json: read('json') ?? false,
+    quiet: read('quiet') ?? false,
+    timeoutMs: read('timeout') ?? timing.clientTimeoutMs,
+    deadlineMs: read('deadline'),
+    cacheDir: read('cache'),
   };
+}
+
+function parse<N extends SettingName>(name: N, { text, origin }: Found): ReturnType<(typeof parsers)[N]> {
+  try {
+    return parsers[name](text) as ReturnType<(typeof parsers)[N]>;
+  } catch (error) {
+    throw new DfsError('invalid', `${origin}: ${(error as Error).message}`, { cause: error });
+  }
 }
 
 function find(name: SettingName, { flags, environment, config }: SettingSources): Found | undefined {
@@ -77,23 +86,30 @@ function find(name: SettingName, { flags, environment, config }: SettingSources)
   const variable = `DFS_${name.toUpperCase()}`;
   const fromEnvironment = environment[variable];
   if (fromEnvironment !== undefined && fromEnvironment !== '') return { text: fromEnvironment, origin: variable };
-  const fromFile = config?.values[name];
-  if (fromFile === undefined) return undefined;
-  return {
-    text: Array.isArray(fromFile) ? fromFile.join(',') : String(fromFile),
-    origin: `${config?.path}, key "${name}"`,
-  };
+  return config === undefined ? undefined : findInFile(name, config);
 }
 
-function checkKeys(config: SettingSources['config']): void {
-  for (const key of Object.keys(config?.values ?? {})) {
-    if (names.includes(key as SettingName)) continue;
-    const close = nearest(key, names);
-    usage(
-      `${config?.path}: unknown key "${key}"`,
-      close === undefined ? `Known are: ${names.join(', ')}` : `Did you mean "${close}"?`,
-    );
+function findInFile(name: SettingName, { path, values }: NonNullable<SettingSources['config']>): Found | undefined {
+  const value = values[name];
+  if (value === undefined) return undefined;
+  return { text: Array.isArray(value) ? value.join(',') : String(value), origin: `${path}, key "${name}"` };
+}
+
+/** All of the file is checked, also what a flag overrides: a mistake should not wait for the day it counts. */
+function checkFile(config: SettingSources['config']): void {
+  if (config === undefined) return;
+  for (const key of Object.keys(config.values)) {
+    const name = names.find((known) => known === key);
+    if (name === undefined) refuseKey(key, config.path);
+    const found = findInFile(name, config);
+    if (found !== undefined) parse(name, found);
   }
+}
+
+function refuseKey(key: string, path: string): never {
+  const close = nearest(key, names);
+  const advice = close === undefined ? `Known are: ${names.join(', ')}` : `Did you mean "${close}"?`;
+  usage(`${path}: unknown key "${key}"`, advice);
 }
 
 function parseSwitch(text: string): boolean {

@@ -60,17 +60,20 @@ export function holds(found: ClusterStatus, wanted: Wanted): boolean {
 async function waitFor(context: Context, wanted: Wanted): Promise<ClusterStatus> {
   const { clock, settings, interrupted } = context;
   const untilMs = clock.monotonicMs() + (settings.deadlineMs ?? settings.timeoutMs);
-  let last: ClusterStatus | DfsError = new DfsError('timed-out', 'No time was given');
+  let seen: ClusterStatus | undefined;
+  let failure = new DfsError('timed-out', 'No time was given');
   while (!interrupted.aborted) {
     const leftMs = untilMs - clock.monotonicMs();
     if (leftMs <= 0) break;
-    last = await tryStatus(context, leftMs);
-    if (!(last instanceof DfsError) && holds(last, wanted)) return last;
+    const answer = await tryStatus(context, leftMs);
+    if (answer instanceof DfsError) failure = answer;
+    else if (holds(answer, wanted)) return answer;
+    else seen = answer;
     await sleep(clock, waitPollMs);
   }
   interrupted.throwIfAborted();
-  if (last instanceof DfsError) throw last;
-  return last;
+  if (seen === undefined) throw failure;
+  return seen;
 }
 
 async function tryStatus(context: Context, leftMs: number): Promise<ClusterStatus | DfsError> {
