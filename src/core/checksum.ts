@@ -1,5 +1,5 @@
 /**
- * xxh64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) over bytes, and the block checksums built on it.
+ * xxh64 (https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md) over bytes, and the block checksums on it.
  *
  * Bytes on the move carry one xxh64 per block of 64 KiB, made once by the sender. The *fold* of a payload is the xxh64
  * of its block checksums in order: whoever has verified the blocks has verified the payload.

@@ -1,8 +1,8 @@
 /**
  * The network over TCP (node:net): frames out in one write a tick, frames in as the bytes come.
  *
- * Small frames are gathered in a block; large payloads are written from where they lie, never copied. Writes are at most
- * `writeBytesMax` long and one at a time, so that the queue shows progress while a slow reader takes its bytes.
+ * Small frames are gathered in a block; large payloads are written from where they lie, never copied. Writes are short
+ * and one at a time, so that the queue shows progress while a slow reader takes its bytes.
  */
 import net from 'node:net';
 import { formatAddress, parseAddress } from '../core/address.js';

@@ -8,7 +8,7 @@
 import type { Log } from '../core/environment.js';
 import { isRefusal, refuse } from '../core/errors.js';
 import { compareVersions, formatVersion } from '../core/ids.js';
-import type { WireFileRecord } from '../protocol/messages.js';
+import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Blocks, Copies, CopyState } from './copies.js';
 import {

@@ -8,7 +8,7 @@ import { type ClusterMap, peerOf } from '../cluster/map.js';
 import type { Log } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
 import { compareVersions, type PeerId, type Version } from '../core/ids.js';
-import type { WireEntry } from '../protocol/messages.js';
+import type { WireEntry } from '../protocol/message-fields.js';
 import type { Copies } from './copies.js';
 import type { EntryKey, StoredEntry } from './entry.js';
 import type { EntryIndex, Fence } from './entry-index.js';

@@ -2,7 +2,7 @@
  * Shows the other side that this one is alive, and notices when the other is not.
  *
  * A connection may die without a word (a host that lost power, a cut cable). Whoever says nothing for long, or takes
- * nothing of what is sent, is given up. A round that itself ran late gives no verdict: then it was this side that slept.
+ * nothing of what is sent, is given up. A round that itself ran late gives no verdict: it was this side that slept.
  */
 import type { Clock, Timer } from '../core/environment.js';
 import type { Connection } from '../core/network.js';

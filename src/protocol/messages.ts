@@ -4,12 +4,9 @@
  * The types come from this table. `docs/wire-format.md` describes the same for people and other languages. Numbers are
  * never reused.
  */
-import type { ErrorCode } from '../core/errors.js';
-import { timedIdBytes } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import {
   bytes,
-  type Check,
   type CheckedShape,
   count,
   exactBytes,
@@ -21,60 +18,30 @@ import {
   optional,
   type Shape,
   text,
-  texts,
 } from './checks.js';
+import {
+  acknowledged,
+  address,
+  bucket,
+  contentType,
+  entry,
+  fenced,
+  fileRecord,
+  id,
+  key,
+  metadata,
+  name,
+  routed,
+  slot,
+  sums,
+  timedId,
+  version,
+} from './message-fields.js';
 
 export const protocolVersion = 1;
 
 export const roles = ['client', 'peer', 'master'] as const;
 export type Role = (typeof roles)[number];
-
-const id = text(64); // cluster, store and peer ids, lineages
-const address = text(255);
-const bucket = text(limits.bucketLengthMax);
-const name = text(limits.nameBytesMax);
-const slot = count(limits.slotsMax - 1);
-const timedId = exactBytes(timedIdBytes);
-const key = bytes(1200);
-const sums = bytes((limits.segmentBytesMax / limits.blockBytes) * 8);
-const metadata = texts({ entriesMax: limits.metadataEntriesMax, bytesMax: limits.metadataBytesMax });
-const contentType = text(limits.contentTypeBytesMax);
-const version = object({ epoch: count(), counter: count() });
-const copies = object({ durable: count(limits.peersMax), wanted: count(limits.replicasMax) });
-
-/** Where a client's request was routed: refused unless this very term of the slot is served here (rule F7). */
-const routed = { slot, term: count() };
-/** From a slot's primary to a replica: refused when the slotEpoch is lower than the one promised (rule F4). */
-const fenced = { slot, slotEpoch: count(), term: count() };
-
-export const entryKinds = ['record', 'tombstone', 'segment', 'void'] as const;
-export type EntryKind = (typeof entryKinds)[number];
-
-/** An entry as replicas exchange it: `body` is opaque here (src/peer/entry.ts says what it holds). */
-const entry = object({ key, kind: oneOf(...entryKinds), version, body: bytes(limits.uncreditedBytesMax), sums });
-
-const fileRecord = object({
-  bucket,
-  name,
-  version,
-  size: count(),
-  checksum: exactBytes(8),
-  segmentBytes: count(limits.segmentBytesMax),
-  segments: count(limits.segmentsMax),
-  uploadId: timedId,
-  contentType: optional(contentType),
-  metadata,
-  createdAtMs: count(),
-  modifiedAtMs: count(),
-});
-
-const acknowledged = {
-  version,
-  slotEpoch: count(),
-  copies,
-  primary: id,
-  backups: list(id, limits.peersMax),
-};
 
 interface Message {
   readonly kind: number;
@@ -119,7 +86,7 @@ export const messages = {
       yourAddress: address,
     },
   },
-  /** A map newer than `newerThan`, waiting up to `waitMs` for one. Reply payload: the map, absent when none is newer. */
+  /** A map newer than `newerThan`, waiting up to `waitMs` for one. Reply payload: the map, if one is newer. */
   map: {
     kind: 2,
     from: ['client', 'peer', 'master'],
@@ -395,16 +362,6 @@ export const messages = {
 export type MessageName = keyof typeof messages;
 export type RequestOf<N extends MessageName> = CheckedShape<(typeof messages)[N]['request']>;
 export type ReplyOf<N extends MessageName> = CheckedShape<(typeof messages)[N]['reply']>;
-
-export type WireEntry = ReturnType<typeof entry>;
-export type WireFileRecord = ReturnType<typeof fileRecord>;
-
-/** What a refusal carries in its header. `details` is plain data for programs. */
-export const refusalShape = {
-  code: text(40) as Check<ErrorCode>,
-  message: text(2000),
-  advice: optional(text(2000)),
-} satisfies Shape;
 
 const namesByKind = new Map<number, MessageName>(
   Object.entries(messages).map(([messageName, message]) => [message.kind, messageName as MessageName]),

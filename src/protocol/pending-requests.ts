@@ -13,20 +13,7 @@ import { timing } from '../core/timing.js';
 import { object } from './checks.js';
 import { type MessageName, messages, type ReplyOf, type RequestOf } from './messages.js';
 import { fromRefusalHeader } from './refusal.js';
-
-export interface Answer<N extends MessageName> {
-  readonly header: ReplyOf<N>;
-  readonly payload: Uint8Array | undefined;
-  readonly sums: Uint8Array | undefined;
-}
-
-export interface RequestOptions {
-  readonly payload?: Uint8Array | undefined;
-  /** Block checksums of the payload, when they are known already. */
-  readonly sums?: Uint8Array | undefined;
-  readonly timeoutMs?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+import type { Answer, RequestOptions } from './session.js';
 
 interface Pending {
   readonly name: MessageName;

@@ -2,12 +2,15 @@
  * Refusals on the wire: code, sentence and advice of a DfsError, and back.
  */
 import { DfsError, type ErrorCode, isRefusal, refusals } from '../core/errors.js';
-import { object } from './checks.js';
+import { type Check, object, optional, text } from './checks.js';
 import type { Header } from './codec.js';
-import { refusalShape } from './messages.js';
 
 const textBytesMax = 2000;
-const check = object(refusalShape);
+const check = object({
+  code: text(40) as Check<ErrorCode>,
+  message: text(textBytesMax),
+  advice: optional(text(textBytesMax)),
+});
 
 export function toRefusalHeader(error: DfsError): Header {
   const header = { code: error.code, message: cut(error.message) };

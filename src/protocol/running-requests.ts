@@ -14,39 +14,7 @@ import { count, object, optional } from './checks.js';
 import { CreditPool } from './credit.js';
 import { type MessageName, messageNameOf, messages, type RequestOf, type Role } from './messages.js';
 import { toRefusalHeader } from './refusal.js';
-import type { Session } from './session.js';
-
-/** A handler's answer. */
-export interface Outgoing {
-  readonly header?: object | undefined;
-  readonly payload?: Uint8Array | undefined;
-  /** Block checksums of the payload, when they are known already. */
-  readonly sums?: Uint8Array | undefined;
-}
-
-export interface Incoming<N extends MessageName = MessageName> {
-  readonly name: N;
-  readonly header: RequestOf<N>;
-  /** Undefined also when it is empty. */
-  readonly payload: Uint8Array | undefined;
-  readonly sums: Uint8Array | undefined;
-  readonly session: Session;
-  /** By this side's monotonic clock; from then on nobody waits for the answer. */
-  readonly deadlineMs: number;
-  /** Aborted when the caller gives up or the connection closes. */
-  readonly signal: AbortSignal;
-  /**
-   * Waits until the connection has room for an answer of so many bytes, and keeps it. To be called before the bytes are
-   * read from disk. Rejects `cancelled` when nobody waits for them any more.
-   */
-  replyRoom(bytes: number): Promise<void>;
-}
-
-/** A request by its name: `switch (request.name)` tells which header it has. */
-export type AnyIncoming = { [N in MessageName]: Incoming<N> }[MessageName];
-
-/** Answers a request or throws a DfsError to refuse it. Called in the order of arrival, within the frame's arrival. */
-export type Serve = (request: AnyIncoming) => Promise<Outgoing>;
+import type { AnyIncoming, Incoming, Outgoing, Serve, Session } from './session.js';
 
 const deadlineMsMax = 24 * 60 * 60 * 1000;
 const deadlineCheck = object({ d: optional(count(deadlineMsMax)) });

@@ -16,12 +16,9 @@ import { object } from './checks.js';
 import { CreditPool } from './credit.js';
 import { Liveness } from './liveness.js';
 import { type MessageName, messages, protocolVersion, type ReplyOf, type RequestOf, type Role } from './messages.js';
-import { type Answer, PendingRequests, type RequestOptions } from './pending-requests.js';
+import { PendingRequests } from './pending-requests.js';
 import { toRefusalHeader } from './refusal.js';
-import { RunningRequests, type Serve } from './running-requests.js';
-
-export type { Answer, RequestOptions } from './pending-requests.js';
-export type { AnyIncoming, Incoming, Outgoing, Serve } from './running-requests.js';
+import { RunningRequests } from './running-requests.js';
 
 export type HelloRequest = RequestOf<'hello'>;
 export type HelloReply = Omit<ReplyOf<'hello'>, 'software'>;
@@ -45,6 +42,52 @@ export interface Remote {
   readonly mapEpoch?: number;
   readonly yourAddress?: string;
 }
+
+export interface Answer<N extends MessageName> {
+  readonly header: ReplyOf<N>;
+  readonly payload: Uint8Array | undefined;
+  readonly sums: Uint8Array | undefined;
+}
+
+export interface RequestOptions {
+  readonly payload?: Uint8Array | undefined;
+  /** Block checksums of the payload, when they are known already. */
+  readonly sums?: Uint8Array | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A handler's answer. */
+export interface Outgoing {
+  readonly header?: object | undefined;
+  readonly payload?: Uint8Array | undefined;
+  /** Block checksums of the payload, when they are known already. */
+  readonly sums?: Uint8Array | undefined;
+}
+
+export interface Incoming<N extends MessageName = MessageName> {
+  readonly name: N;
+  readonly header: RequestOf<N>;
+  /** Undefined also when it is empty. */
+  readonly payload: Uint8Array | undefined;
+  readonly sums: Uint8Array | undefined;
+  readonly session: Session;
+  /** By this side's monotonic clock; from then on nobody waits for the answer. */
+  readonly deadlineMs: number;
+  /** Aborted when the caller gives up or the connection closes. */
+  readonly signal: AbortSignal;
+  /**
+   * Waits until the connection has room for an answer of so many bytes, and keeps it. To be called before the bytes are
+   * read from disk. Rejects `cancelled` when nobody waits for them any more.
+   */
+  replyRoom(bytes: number): Promise<void>;
+}
+
+/** A request by its name: `switch (request.name)` tells which header it has. */
+export type AnyIncoming = { [N in MessageName]: Incoming<N> }[MessageName];
+
+/** Answers a request or throws a DfsError to refuse it. Called in the order of arrival, within the frame's arrival. */
+export type Serve = (request: AnyIncoming) => Promise<Outgoing>;
 
 type Phase = 'hello-awaited' | 'hello-sent' | 'open' | 'refused' | 'closed';
 
@@ -112,7 +155,7 @@ export class Session {
 
   /**
    * Asks and resolves with the answer. Rejects with a DfsError: the other side's refusal; `timed-out`; `cancelled` by
-   * the signal; `connection-lost`, whose details say whether anything had been `sent`; `integrity` for a damaged answer.
+   * the signal; `connection-lost`, whose details say whether anything was `sent`; `integrity` for a damaged answer.
    */
   request<N extends MessageName>(name: N, header: RequestOf<N>, options: RequestOptions = {}): Promise<Answer<N>> {
     return this.#pending.request(name, header, options);

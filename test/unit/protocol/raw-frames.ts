@@ -1,5 +1,5 @@
 /**
- * Frames made byte by byte from docs/wire-format.md alone, without the program's encoder, so that any field can be wrong.
+ * Frames made byte by byte from docs/wire-format.md alone, without the program's encoder: any field can be wrong.
  */
 import { pack } from 'msgpackr';
 import { blockSums, foldSums, xxh64 } from '../../../src/core/checksum.js';
