@@ -40,6 +40,7 @@ type Tables = Readonly<Record<IndexTable, Table>>;
 const keyBytesMax = 1978; // LMDB's for pages of 4 KiB: two keys must fit a page
 // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID
 const damageCodes: ReadonlySet<number> = new Set([-30797, -30796, -30793]);
+const fullBelowBytes = 4 * 1024 * 1024; // a disk with less is full, whatever reserve was asked for
 const mapBytes = 2 ** 40; // reserved addresses only: bounds the index, costs nothing until used
 
 /** Makes a new index at `path`, in whose place nothing is. Resolves when it is durable. */
@@ -190,7 +191,7 @@ class LmdbIndex implements IndexStore {
     this.#path = path;
     this.#root = root;
     this.#reader = new TableReader(path, tables);
-    this.#noSpaceBelowBytes = options.noSpaceBelowBytes;
+    this.#noSpaceBelowBytes = Math.max(options.noSpaceBelowBytes, fullBelowBytes);
     this.#tables = tables;
     this.#commits = new GroupCommit({
       commit: (bodies) => root.transaction(bodies),
