@@ -51,6 +51,11 @@ export interface AttemptParts {
   readonly clock: Clock;
 }
 
+/** The connection to the peer broke or could not be made: the master should look at it. */
+export function isBroken({ code, details }: DfsError): boolean {
+  return code === 'connection-lost' && details.moved !== true;
+}
+
 /** Rejects with AttemptFailure only. */
 export function attempt<N extends MessageName>(request: Attempt<N>, parts: AttemptParts): Promise<Answer<N>> {
   const { view, flights, clock } = parts;
@@ -71,7 +76,7 @@ export function attempt<N extends MessageName>(request: Attempt<N>, parts: Attem
         request.onSlow?.(nowMs - Math.max(startedMs, session?.lastHeardMs ?? 0));
       },
       stop: (reason) => {
-        if (reason === 'moved') fail(new DfsError('connection-lost', moved));
+        if (reason === 'moved') fail(new DfsError('connection-lost', moved, { details: { moved: true } }));
         else fail(request.patience.errorOf(reason, request.about), reason);
         withdrawal?.abort();
       },
@@ -94,7 +99,8 @@ export function attempt<N extends MessageName>(request: Attempt<N>, parts: Attem
     const send = (opened: Session): void => {
       if (isOver) return;
       session = opened;
-      opened.request(request.name, request.header(), sendOptions(request, clock, withdrawal)).then(answered, failed);
+      const options = sendOptions(request, clock, withdrawal);
+      opened.request(request.name, request.header(), options).then(answered, failed);
     };
     flights.add(flight);
     const opened = view.sessionTo(request.target, request.lane);

@@ -294,9 +294,11 @@ function wrongCluster(own: ClusterId, other: ClusterId): string {
 export function unreachableMasters(errors: ReadonlyMap<Address, DfsError>): DfsError {
   const all = [...errors.values()];
   const definite = all.find((error) => error.code.startsWith('wrong-'));
-  const said = [...errors].map(([address, error]) => `${address}: ${error.message}`);
+  const said = [...errors].map(([address, { message }]) =>
+    message.includes(address) ? message : `${address}: ${message}`,
+  );
   return new DfsError(definite?.code ?? 'unavailable', `No master answers (${said.join('; ')})`, {
     cause: definite ?? all[0],
-    advice: definite?.advice ?? 'Check the address given with --master, and that dfs-master runs there',
+    advice: all.find(({ advice }) => advice !== undefined)?.advice ?? 'Check --master, and that dfs-master runs there',
   });
 }

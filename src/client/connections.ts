@@ -25,6 +25,8 @@ export interface ConnectionEvents {
   onOpened(target: Target, session: Session): void;
 }
 
+type Hello = Parameters<typeof openSession>[2]['hello'];
+
 export class Connections {
   readonly #environment: Environment;
   readonly #clientId: Uint8Array;
@@ -62,14 +64,15 @@ export class Connections {
     if (this.#isClosed) throw closedError();
     this.#generation += 1;
     const { target, lane, clusterId } = to;
-    const session = await this.#opened(target.address, {
+    const hello: Hello = {
       role: 'client',
       generation: this.#generation,
       clientId: this.#clientId,
       lane,
       ...(clusterId === undefined ? {} : { clusterId }),
       ...(target.peerId === undefined ? {} : { expectPeerId: target.peerId }),
-    });
+    };
+    const session = await this.#opened(key, target.address, hello);
     if (this.#isClosed) {
       session.close('The client is done');
       throw closedError();
@@ -79,9 +82,14 @@ export class Connections {
     return session;
   }
 
-  async #opened(address: Address, hello: Parameters<typeof openSession>[2]['hello']): Promise<Session> {
+  async #opened(key: string, address: Address, hello: Hello): Promise<Session> {
+    let opened: Session | undefined;
+    const onClose = (): void => {
+      if (opened !== undefined && this.#open.get(key) === opened) this.#open.delete(key);
+    };
     try {
-      return await openSession(this.#environment, address, { hello, timeoutMs: timing.connectTimeoutMs });
+      opened = await openSession(this.#environment, address, { hello, timeoutMs: timing.connectTimeoutMs, onClose });
+      return opened;
     } catch (error) {
       throw toConnectError(address, error);
     }
@@ -97,13 +105,13 @@ function toConnectError(address: Address, error: unknown): DfsError {
   if (error instanceof ConnectFailure) {
     return new DfsError('connection-lost', error.message, {
       cause: error,
-      details: { sent: false, refused: error.refused },
+      details: { sent: false },
     });
   }
   if (error instanceof DfsError && error.code !== 'connection-lost' && error.code !== 'timed-out') return error;
-  const why = error instanceof Error ? error.message : String(error);
-  return new DfsError('connection-lost', `${address} did not answer as dfs does: ${why}`, {
+  return new DfsError('connection-lost', error instanceof Error ? error.message : String(error), {
     cause: error,
-    details: { sent: false, strange: true },
+    details: { sent: false },
+    advice: `Something other than dfs may listen on ${address}, or it is overloaded or frozen`,
   });
 }

@@ -13,6 +13,9 @@ import type { FileReader, Head, ReadOptions } from './file-reader.js';
 import { checksumOf, segmentSizeOf, toStat } from './file-record.js';
 import type { FileStat, ReceivedFile } from './results.js';
 
+/** Large segments are read in parts, so that memory does not grow with them. */
+const partBytes = limits.segmentBytesDefault;
+
 export interface DownloadOptions extends ReadOptions {
   readonly start: number;
   /** Undefined: to the end of the file. */
@@ -73,18 +76,21 @@ class OpenedFile implements ReceivedFile {
   }
 }
 
-/** The parts of segments ≥ 1 that hold the range. */
-function piecesAfterFirst(record: WireFileRecord, range: { start: number; end: number }): Piece[] {
+/** The parts of segments ≥ 1 that hold the range, each of at most `partBytes`. */
+function* piecesAfterFirst(record: WireFileRecord, range: { start: number; end: number }): Generator<Piece> {
   const { segmentBytes } = record;
-  const pieces: Piece[] = [];
   const firstIndex = Math.max(1, Math.floor(range.start / segmentBytes));
   for (let index = firstIndex; index < record.segments && index * segmentBytes < range.end; index++) {
     const base = index * segmentBytes;
-    const start = Math.max(0, range.start - base);
     const end = Math.min(segmentSizeOf(record, index), range.end - base);
-    if (start < end) pieces.push({ index, start, end });
+    let start = Math.max(0, range.start - base);
+    while (start < end) {
+      // Parts end where blocks end, so that no block is sent twice.
+      const partEnd = Math.min(end, start - (start % limits.blockBytes) + partBytes);
+      yield { index, start, end: partEnd };
+      start = partEnd;
+    }
   }
-  return pieces;
 }
 
 async function* piecesOf(
@@ -95,15 +101,14 @@ async function* piecesOf(
   const { record, bytes } = from.head;
   if (bytes.length > 0) yield bytes;
   const pieces = piecesAfterFirst(record, from.range);
-  const segmentsAhead = Math.floor(limits.clientReadAheadBytes / record.segmentBytes);
-  const depth = Math.max(1, Math.min(limits.clientWindowSegments, segmentsAhead));
+  const partsAhead = Math.floor(limits.clientReadAheadBytes / Math.min(partBytes, record.segmentBytes));
+  const depth = Math.max(1, Math.min(limits.clientWindowSegments, partsAhead));
   const ahead: Promise<Settled>[] = [];
-  let next = 0;
+  let next = pieces.next();
   try {
-    while (next < pieces.length || ahead.length > 0) {
-      for (let piece = pieces[next]; piece !== undefined && ahead.length < depth; piece = pieces[next]) {
-        ahead.push(settled(reader.readSegment(options, record, piece)));
-        next += 1;
+    while (!next.done || ahead.length > 0) {
+      for (; !next.done && ahead.length < depth; next = pieces.next()) {
+        ahead.push(settled(reader.readSegment(options, record, next.value)));
       }
       const first = await ahead.shift();
       if (first === undefined) break;

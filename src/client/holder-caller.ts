@@ -3,14 +3,14 @@
  * while, round after round until the caller's patience ends.
  *
  * For what any holder may answer at any time: stored segments, which never change, and reads that accept an older
- * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes, they
- * were replaced and swept (the caller tells), or they are lost (`integrity`).
+ * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes,
+ * they were replaced and swept (the caller tells), or they are lost (`integrity`).
  */
 import type { PeerRecord } from '../cluster/map.js';
 import type { Log } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import type { TimedId } from '../core/ids.js';
-import { AttemptFailure } from './attempt.js';
+import { AttemptFailure, isBroken } from './attempt.js';
 import type { Patience } from './patience.js';
 import type { Route } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
@@ -63,6 +63,7 @@ export class HolderCaller {
   async call<T>(question: HolderQuestion<T>): Promise<T> {
     const { hash, patience, about } = question;
     const { view } = this.#caller;
+    if (patience.isCancelled) patience.check(about);
     patience.progress();
     for (let count = 1; ; count++) {
       const table = view.table ?? (await view.known(patience, about));
@@ -139,7 +140,7 @@ export class HolderCaller {
     const error = failed instanceof AttemptFailure ? failed.error : toDfsError(failed);
     const { copy, patience } = question;
     if (isLostThere(error) && copy !== undefined) this.report(peer, route.slot, copy, patience);
-    else if (error.code === 'connection-lost') this.#caller.view.suspect(peer.id);
+    else if (isBroken(error)) this.#caller.view.suspect(peer.id);
     return error;
   }
 }

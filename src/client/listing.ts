@@ -10,7 +10,7 @@ import type { DfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 import { compareUtf8 } from '../core/utf8-order.js';
 import { decodeListRows, type ListRow } from '../protocol/rows.js';
-import { AttemptFailure } from './attempt.js';
+import { AttemptFailure, isBroken } from './attempt.js';
 import { givenUp, judge } from './judgement.js';
 import type { Patience } from './patience.js';
 import type { RoutingTable } from './routing.js';
@@ -88,6 +88,7 @@ export class Listing {
     const isEmpty = (source: Source): boolean => !source.isExhausted && source.next >= source.rows.length;
     if (!this.#sources.some(isEmpty)) return;
     const { patience } = this.#options;
+    if (patience.isCancelled) patience.check(this.#about());
     patience.progress();
     let last: DfsError | undefined;
     for (let attempts = 1; this.#sources.some(isEmpty); attempts++) {
@@ -131,7 +132,7 @@ export class Listing {
       return undefined;
     } catch (error) {
       if (!(error instanceof AttemptFailure)) throw error;
-      if (error.error.code === 'connection-lost') this.#caller.view.suspect(primary.id);
+      if (isBroken(error.error)) this.#caller.view.suspect(primary.id);
       return error;
     }
   }

@@ -34,6 +34,7 @@ export class MasterCaller {
     for (let round = 0; round < rounds; round++) {
       if (round > 0) await patience.sleep(roundPauseMs);
       for (const address of this.#inOrder()) {
+        if (errors.size > 0 && patience.ending(this.#clock.monotonicMs()) === 'no-progress') break;
         patience.check(about);
         try {
           const session = await this.#view.sessionTo({ address, peerId: undefined }, 'small');

@@ -42,8 +42,12 @@ export class Patience {
     this.#abandoned = true;
   }
 
+  get isCancelled(): boolean {
+    return this.#abandoned || this.#signal?.aborted === true;
+  }
+
   ending(nowMs: number): Ending | undefined {
-    if (this.#abandoned || this.#signal?.aborted) return 'cancelled';
+    if (this.isCancelled) return 'cancelled';
     if (nowMs >= this.#deadlineAtMs) return 'deadline';
     return nowMs >= this.#progressAtMs + this.#timeoutMs ? 'no-progress' : undefined;
   }

@@ -11,7 +11,7 @@ import type { SlotNumber } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 import type { MessageName, RequestOf } from '../protocol/messages.js';
 import type { Answer } from '../protocol/session.js';
-import { type Attempt, AttemptFailure, type AttemptParts, attempt } from './attempt.js';
+import { type Attempt, AttemptFailure, type AttemptParts, attempt, isBroken } from './attempt.js';
 import type { ClusterView } from './cluster-view.js';
 import type { Lane } from './connections.js';
 import { Flights } from './flights.js';
@@ -65,6 +65,7 @@ export class SlotCaller {
   async call<N extends MessageName>(request: SlotRequest<N>): Promise<Served<N>> {
     const { patience, about } = request;
     let progress: Progress = { isOpen: false, last: undefined, isLooking: false };
+    if (patience.isCancelled) patience.check(about);
     patience.progress();
     for (let attempts = 1; ; attempts++) {
       const table = this.view.table ?? (await this.view.known(patience, about));
@@ -166,7 +167,7 @@ export class SlotCaller {
     const { table, route, attempts, error } = after;
     const delayMs = this.backOffMs(attempts);
     if (!after.isLooking) return patience.sleep(delayMs);
-    if (error.code === 'connection-lost' && route.primary !== undefined) this.view.suspect(route.primary.id);
+    if (isBroken(error) && route.primary !== undefined) this.view.suspect(route.primary.id);
     this.view.lookForNewer(table.map.epoch, this.view.likelyToKnow(route.slot, attempts));
     return this.view.newerMap(table.map.epoch, patience, delayMs);
   }

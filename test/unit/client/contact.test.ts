@@ -94,12 +94,20 @@ describe('a fresh client', () => {
     await warmCache();
     const other = 'd'.repeat(32);
     cluster.publish({ ...cluster.map, clusterId: other, epoch: 3 });
-    for (const peer of cluster.peers) peer.script = () => undefined;
     const client = await cluster.client({ cacheFiles });
-    await cluster.kill(cluster.peer('p1'));
-    cluster.failOver(cluster.peer('p1'));
-    const name = Array.from({ length: 99 }, (_, at) => `n${at}`).find((one) => slotOf(one) % 3 === 0) ?? '';
-    expect((await client.put(name, 'y')).size).toBe(1);
+    expect((await client.put('x', 'y')).size).toBe(1);
+    expect(cluster.files.size).toBe(2);
+  });
+
+  it('does not follow its masters to another cluster in the middle of its work', async () => {
+    const client = await cluster.client();
+    await client.put('x', 'y');
+    const dead = cluster.primaryOf('x');
+    await cluster.kill(dead);
+    await new Promise(setImmediate);
+    cluster.publish({ ...cluster.map, clusterId: 'd'.repeat(32), epoch: 99 });
+    await expect(client.put('x', 'z', { timeoutMs: 500 })).rejects.toThrow();
+    expect(cluster.peers.flatMap((peer) => peer.named('put'))).toHaveLength(1);
   });
 
   it('says which master it could not reach, soon', async () => {

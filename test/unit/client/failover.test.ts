@@ -155,7 +155,7 @@ describe('when peers fail', () => {
     expect(new Set(idsOf(primary)).size).toBe(1);
   });
 
-  it('an id that a peer calls too old is replaced while nothing was sent before, else the outcome is unknown', async () => {
+  it('an id called too old is replaced while nothing is open, else the outcome is unknown', async () => {
     let puts = 0;
     primary.script = ({ name: message }) =>
       message === 'put' && ++puts === 1 ? refuse('expired-id', 'Too old') : undefined;

@@ -112,6 +112,9 @@ export class FakeCluster {
       acceptSession(this.environment, connection, {
         onHello: (hello) => {
           host.hellos.push(hello);
+          if (hello.clusterId !== undefined && hello.clusterId !== this.map.clusterId) {
+            refuse('wrong-cluster', 'This peer belongs to another cluster');
+          }
           const isMaster = host === this.master;
           return {
             role: isMaster ? 'master' : 'peer',

@@ -143,6 +143,24 @@ describe('a transfer', () => {
     }
   });
 
+  it.each(['put', 'get', 'list'] as const)('%s that was cancelled before it began sends nothing', async (call) => {
+    const signal = AbortSignal.abort();
+    const calls = {
+      put: () => client.put('x', 'y', { signal }),
+      get: () => client.get('x', { signal }),
+      list: () => client.list({ signal }).next(),
+    };
+    await expect(calls[call]()).rejects.toMatchObject({ code: 'cancelled' });
+    expect(cluster.peers.flatMap((peer) => peer.requests)).toEqual([]);
+  });
+
+  it('whose reader stops early asks for no more', async () => {
+    await client.put('big', noise(60 * mebibyte), { segmentBytes: mebibyte });
+    for await (const piece of (await client.get('big')).body) if (piece.length > 0) break;
+    const asked = cluster.peers.flatMap((peer) => peer.named('get-segment')).length;
+    expect(asked).toBeLessThanOrEqual(limits.clientWindowSegments);
+  });
+
   it('can be cancelled while its source is silent', async () => {
     const controller = new AbortController();
     const silent = new Readable({ read: () => undefined });
