@@ -51,8 +51,8 @@ class TcpConnection implements Connection {
 
   constructor(socket: net.Socket) {
     this.#socket = socket;
-    this.remoteAddress = formatAddress({ host: socket.remoteAddress ?? 'unknown', port: socket.remotePort ?? 0 });
-    this.localAddress = formatAddress({ host: socket.localAddress ?? 'unknown', port: socket.localPort ?? 0 });
+    this.remoteAddress = formatAddress({ host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 });
+    this.localAddress = formatAddress({ host: plainHost(socket.localAddress), port: socket.localPort ?? 0 });
     this.#decoder = new FrameDecoder({
       admit: (head, payloadBytes) => this.#handler?.admit(head, payloadBytes),
       onFrame: (frame) => {
@@ -230,6 +230,11 @@ class TcpConnection implements Connection {
     this.#wakeDrained();
     this.#handler?.onClose(reason, this.#violated !== undefined);
   }
+}
+
+/** An IPv4 host reached through an IPv6 socket is still an IPv4 host. */
+function plainHost(host: string | undefined): string {
+  return host?.replace(/^::ffff:(?=\d+\.)/, '') ?? 'unknown';
 }
 
 function codeOf(error: unknown): string | undefined {

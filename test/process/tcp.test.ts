@@ -116,6 +116,21 @@ describe('addresses', () => {
     await expect(listen('192.0.2.1:0')).rejects.toMatchObject({ code: 'invalid' });
   });
 
+  test('an IPv4 caller of an IPv6 port is known by its IPv4 address', async () => {
+    const remotes: string[] = [];
+    const onConnection = (connection: { remoteAddress: string }) => {
+      remotes.push(connection.remoteAddress);
+      return nobody;
+    };
+    const listener = await tcpNetwork.listen('[::]:0', onConnection).catch(() => undefined);
+    if (!listener) return; // this host has no IPv6
+    const connection = await connect(listener.address.replace('[::]', '127.0.0.1'));
+    await until(() => remotes.length === 1);
+    expect(remotes[0]).toBe(connection.localAddress);
+    connection.close('test over');
+    await listener.close();
+  });
+
   test('IPv6 hosts stand in brackets', async () => {
     const listener = await tcpNetwork.listen('[::1]:0', () => nobody).catch(() => undefined);
     if (!listener) return; // this host has no IPv6
