@@ -40,17 +40,23 @@ export function decideFailover(map: ClusterMap, membership: Membership, nowMs: n
   const down = map.peers.filter((peer) => isMarkedRunning(peer.state) && isDown(peer.id)).map((peer) => peer.id);
   const up = map.peers.filter((peer) => peer.state === 'down' && answeredMs(peer.id) > neverAnswered);
   const ask = new Set<PeerId>();
+  let candidatesAnswered = 0;
   for (const record of map.slots) {
     if (!isDown(record.primary)) continue;
-    for (const peer of backupsOf(record)) if (!isDown(peer) && !hasAnswered(peer)) ask.add(peer);
+    for (const peer of backupsOf(record)) {
+      if (hasAnswered(peer)) candidatesAnswered += 1;
+      else if (!isDown(peer)) ask.add(peer);
+    }
   }
+  const sinceDeathMs = nowMs - deathMs;
+  const isPatienceOver = candidatesAnswered > 0 && sinceDeathMs >= timing.failoverPatienceMs;
   return {
     down,
     up: up.map((peer) => peer.id),
     answered: new Set(map.peers.map((peer) => peer.id).filter(hasAnswered)),
     ask: [...ask],
     deathMs,
-    isDecided: ask.size === 0 || nowMs - deathMs >= timing.failoverPatienceMs,
+    isDecided: ask.size === 0 || isPatienceOver || sinceDeathMs >= timing.downAfterMs,
   };
 }
 

@@ -55,6 +55,12 @@ it('a candidate that stays silent is waited for only a moment', () => {
   expect([...failover.answered]).toEqual(['p2']);
 });
 
+it('when nobody has answered, all are waited for as long as for any peer', () => {
+  const none = membership({ p1: dead, p2: alive(4900), p3: alive(4900) });
+  expect(decideFailover(threeUp, none, 5000 + timing.downAfterMs - 1).isDecided).toBe(false);
+  expect(decideFailover(threeUp, none, 5000 + timing.downAfterMs).isDecided).toBe(true);
+});
+
 it('an answer from before a second death counts no more', () => {
   const second = membership({ p1: dead, p2: { ...dead, sinceMs: 6000 }, p3: alive(5500) });
   expect(decideFailover(threeUp, second, 6001)).toMatchObject({ down: ['p1', 'p2'], ask: ['p3'], isDecided: false });
