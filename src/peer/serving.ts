@@ -72,6 +72,7 @@ export class Serving {
     const serving = led.whenServing().finally(() => {
       settled = true;
     });
+    serving.catch((error: unknown) => error); // the deadline may come first, and then nobody awaits it any more
     while (!settled) {
       this.checkDeadline(deadlineMs, led.slot);
       await Promise.race([serving, sleep(this.#parts.environment.clock, timing.beaconIntervalMs)]);
