@@ -3,6 +3,7 @@
  *
  * A command's file is loaded only when it is named, so that starting up stays quick.
  */
+import { setMaxListeners } from 'node:events';
 import {
   Command as CommanderCommand,
   CommanderError,
@@ -190,34 +191,49 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
       config: path === undefined || path === '' ? undefined : { path, values: await world.loadConfig(path) },
     });
     const output = await openOutput(world, settings);
-    const interruption = new AbortController();
-    const interrupted = new Promise<number>((resolve) => {
-      interruption.signal.addEventListener('abort', () => {
-        const graceMs = command.interruptGraceMs ?? interruptGraceMs;
-        void sleep(world.clock, graceMs).then(() => resolve(refusals.cancelled.exitCode));
-      });
-    });
-    const stopListening = world.terminal.onInterrupt(() => {
-      interruption.abort(new DfsError('cancelled', 'Interrupted'));
-    });
     const clients = new Clients(world, settings);
+    const interruption = listenForInterruption(world, command.interruptGraceMs ?? interruptGraceMs);
     try {
       const context: Context = {
         ...{ settings, output, terminal: world.terminal, files: world.files, processes: world.processes },
         ...{ clock: world.clock, interrupted: interruption.signal, freePorts: world.freePorts },
-        connect: (places) => clients.connect(places),
+        connect: (places) => Promise.race([clients.connect(places), interruption.thrown]),
       };
-      return await Promise.race([command.run(context, operands, options), interrupted]);
+      return await Promise.race([command.run(context, operands, options), interruption.graceOver]);
     } catch (problem) {
       if (problem instanceof OutputClosed || (problem instanceof Error && problem.name === 'Bug')) throw problem;
       if (interruption.signal.aborted) return refusals.cancelled.exitCode;
       await output.error(problem);
       return exitCodeOf(problem);
     } finally {
-      stopListening();
+      interruption.stopListening();
       await Promise.race([clients.close(), sleep(world.clock, interruptGraceMs)]);
     }
   };
+}
+
+interface Interruption {
+  readonly signal: AbortSignal;
+  /** Rejects at the interruption. */
+  readonly thrown: Promise<never>;
+  /** Resolves with the exit code when the command has had its time to clean up. */
+  readonly graceOver: Promise<number>;
+  stopListening(): void;
+}
+
+function listenForInterruption(world: World, graceMs: number): Interruption {
+  const controller = new AbortController();
+  const { signal } = controller;
+  setMaxListeners(0, signal); // as many transfers listen as run at once
+  const thrown = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason));
+  });
+  const graceOver = thrown.catch(async () => {
+    await sleep(world.clock, graceMs);
+    return refusals.cancelled.exitCode;
+  });
+  const stopListening = world.terminal.onInterrupt(() => controller.abort(new DfsError('cancelled', 'Interrupted')));
+  return { signal, thrown, graceOver, stopListening };
 }
 
 /** The connections a command has asked for, each made once. */
