@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Row 12: kill a client after 1, 50 and 99 % of a 100 MB upload. The name keeps what it held, and the space comes back.
 . "$(dirname "$0")/lib.sh"
-start_cluster 3 --sweep-after 5
+start_cluster 3 --sweep-after 5 --replaced-grace 5
 head -c 1000000 /dev/urandom >"$work/old"
 dfs send --quiet --as big/file "$work/old"
 used() { du -sm "$work"/peer* | awk '{sum += $1} END {print sum}'; }
