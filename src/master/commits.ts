@@ -51,10 +51,6 @@ export class Commits {
     return this.#map;
   }
 
-  get isIdle(): boolean {
-    return this.#running === undefined;
-  }
-
   /** Resolves, when the change is durable, with its result and the map that holds it. Throws what it refuses with. */
   change<T>(transition: Transition<T>): Promise<{ readonly map: ClusterMap | undefined; readonly result: T }> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
@@ -79,6 +75,11 @@ export class Commits {
     });
   }
 
+  /** No further change: whoever asks is refused. One that is being stored may still become durable. */
+  close(): void {
+    this.#failure ??= theEnd;
+  }
+
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
     while (this.#running !== undefined) await this.#running;
@@ -96,6 +97,10 @@ export class Commits {
     while (this.#asked.length > 0) {
       const batch = this.#asked;
       this.#asked = [];
+      if (this.#failure !== undefined) {
+        for (const asked of batch) asked.fail(this.#failure);
+        return;
+      }
       const before = this.#map;
       try {
         const changed = batch.reduce<ClusterMap | undefined>((map, asked) => asked.apply(map), before);

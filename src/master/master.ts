@@ -45,6 +45,7 @@ export interface MasterOptions {
 
 const planSoonMs = 5;
 const housekeepingRounds = Math.round(timing.housekeepingMs / timing.masterRoundMs);
+const savingRounds = 5 * housekeepingRounds;
 const planningRounds = Math.round(timing.pingIntervalMs / timing.masterRoundMs);
 
 export class Master {
@@ -222,8 +223,8 @@ export class Master {
     this.watch.round();
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
-    if (this.#roundCount % housekeepingRounds === 0) {
-      this.#tell(this.#moves.takeAll());
+    if (this.#roundCount % housekeepingRounds === 0) this.#tell(this.#moves.takeAll());
+    if (this.#roundCount % savingRounds === 0) {
       Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedWrite(error));
     }
   }
@@ -345,6 +346,8 @@ export class Master {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#rounds?.stop();
+    this.#planSoon?.cancel();
+    this.commits.close();
     this.watch.stop();
     this.options.onFatal(error);
   }

@@ -51,11 +51,9 @@ export function onPong(state: Membership, peer: PeerId, at: { sentAtMs: number; 
   return withMember(state, peer, { state: 'alive', heardAtMs: at.nowMs, answeredMs });
 }
 
-/** The peer's process asked to join: it lives, but has answered no ping of this start yet. */
+/** A process of the peer came: it lives, but has answered no ping yet. */
 export function onJoin(state: Membership, peer: PeerId, nowMs: number): Membership {
-  const member = state.members.get(peer);
-  const answeredMs = member === undefined || member.state === 'down' ? neverAnswered : member.answeredMs;
-  return withMember(state, peer, { state: 'alive', heardAtMs: nowMs, answeredMs });
+  return withMember(state, peer, { state: 'alive', heardAtMs: nowMs, answeredMs: neverAnswered });
 }
 
 /** Two connects were refused: the process is gone. Counts once the master judges at all. */

@@ -4,7 +4,7 @@
  * Holds the state over time that the judgement itself does not: contacts, last pongs, since when each peer is up. What
  * follows from a verdict is decided elsewhere (failover.ts, by way of master.ts).
  */
-import type { ClusterMap, PeerRecord } from '../cluster/map.js';
+import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
@@ -75,10 +75,19 @@ export class PeerWatch {
 
   /** Follows the peers of a new map, and brings it to them. */
   follow(map: ClusterMap, encoded: Uint8Array): void {
+    const before = this.#map?.map;
     this.#map = { map, encoded };
     const watched = map.peers.filter((peer) => peer.state !== 'removed');
     const ids = watched.map((peer) => peer.id);
-    this.#become(withPeers(this.#membership, ids, this.#environment.clock.monotonicMs()));
+    const nowMs = this.#environment.clock.monotonicMs();
+    let membership = withPeers(this.#membership, ids, nowMs);
+    for (const peer of watched) {
+      // In the same breath as the map that names it: nothing may be decided about its former start in between.
+      if (before === undefined || isSameStart(peerOf(before, peer.id), peer)) continue;
+      this.#upSinceMs.delete(peer.id);
+      membership = onJoin(membership, peer.id, nowMs);
+    }
+    this.#become(membership);
     for (const [id, contact] of this.#contacts) {
       if (ids.includes(id)) continue;
       contact.stop();
@@ -118,8 +127,8 @@ export class PeerWatch {
     this.#contacts.get(peer)?.wish(wishes);
   }
 
-  joined(peer: PeerId): void {
-    this.#upSinceMs.delete(peer);
+  /** The process that the map names already says that it is there again. */
+  returned(peer: PeerId): void {
     this.#become(onJoin(this.#membership, peer, this.#environment.clock.monotonicMs()));
   }
 
@@ -194,6 +203,10 @@ export function foreignMapOf(
   if (mapEpoch > map.epoch) return `${who} knows map ${mapEpoch}, newer than the ${map.epoch} in this master's store`;
   if (mapEpoch === 0 || lineage === undefined || lineage === map.lineage) return undefined;
   return `${who} follows a map of lineage ${lineage}, this master's is ${map.lineage}`;
+}
+
+function isSameStart(before: PeerRecord | undefined, after: PeerRecord): boolean {
+  return before?.incarnation === after.incarnation && before.storeId === after.storeId;
 }
 
 function hasAnswered(member: Liveness | undefined): boolean {

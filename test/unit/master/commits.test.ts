@@ -107,3 +107,15 @@ it('a store that somebody else changed ends it all', async () => {
   expect(failures[0]).toMatchObject({ exitCode: 78 });
   expect(await refusalOf(commits.change(withGrace(3)))).toMatchObject({ code: 'unavailable' });
 });
+
+it('once closed, nothing that still waits is stored', async () => {
+  const { store, commits } = setUp();
+  const running = commits.change(withGrace(2));
+  await settle();
+  const waiting = refusalOf(commits.change(withGrace(3)));
+  commits.close();
+  await store.finishOne();
+  expect((await running).result).toBe(2);
+  expect(await waiting).toMatchObject({ code: 'unavailable' });
+  expect(store.stored).toHaveLength(1);
+});
