@@ -8,7 +8,7 @@
 import { runningXxh64 } from '../core/checksum.js';
 import { DfsError, refuse, toDfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
-import type { WireFileRecord } from '../protocol/messages.js';
+import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { FileReader, Head, ReadOptions } from './file-reader.js';
 import { checksumOf, segmentSizeOf, toStat } from './file-record.js';
 import type { FileStat, ReceivedFile } from './results.js';

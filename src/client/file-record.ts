@@ -4,7 +4,7 @@
 import { formatChecksum } from '../core/checksum.js';
 import { formatVersion } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
-import type { WireFileRecord } from '../protocol/messages.js';
+import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { FileStat } from './results.js';
 
 export function checksumOf(record: WireFileRecord): bigint {

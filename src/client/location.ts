@@ -6,7 +6,7 @@ import { hashOfName, hashOfSegment } from '../cluster/hashing.js';
 import type { PeerRecord } from '../cluster/map.js';
 import { type ErrorCode, isRefusal } from '../core/errors.js';
 import { compareVersions, formatVersion } from '../core/ids.js';
-import type { WireFileRecord } from '../protocol/messages.js';
+import type { WireFileRecord } from '../protocol/message-fields.js';
 import { AttemptFailure } from './attempt.js';
 import type { FileReader, ReadOptions } from './file-reader.js';
 import { segmentSizeOf } from './file-record.js';

@@ -12,7 +12,7 @@ import { fromHex, type TimedId, timedIdBytes, toHex, type Version } from '../cor
 import { limits } from '../core/limits.js';
 import type { FileId } from '../core/storage.js';
 import { packPlain, unpackPlain } from '../protocol/codec.js';
-import type { EntryKind } from '../protocol/messages.js';
+import type { EntryKind } from '../protocol/message-fields.js';
 
 export type EntryKey = Uint8Array;
 
