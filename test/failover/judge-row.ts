@@ -79,13 +79,28 @@ function mergedHistory(): History {
   };
 }
 
-const result = toResult(judge(mergedHistory()));
-const refusedText = Object.entries(result.refused).map(([code, count]) => `, ${count} ${code}`);
-console.log(
-  `${result.passed ? 'PASS' : 'FAIL'} ${result.row}: ${result.operations} operations, ${result.unknown} unknown` +
-    `${refusedText.join('')}, longest pause ${result.writePauseMs} ms writing, ${result.readPauseMs} ms reading, ` +
-    `whole after ${(result.wholeAfterMs / 1000).toFixed(1)} s${result.note ? `; ${result.note}` : ''}`,
-);
+/** A script without a workload judges by itself. */
+function emptyVerdict(): Verdict {
+  const none = { pauseMs: 0, atMs: 0 };
+  const pauses = { write: none, read: none };
+  return { operations: 0, unknown: 0, refused: {}, complaints: [], pauses, victimPauses: pauses };
+}
+
+function describe(result: RowResult): string {
+  const refused = Object.entries(result.refused).map(([code, count]) => `, ${count} ${code}`);
+  const work =
+    `${result.operations} operations, ${result.unknown} unknown${refused.join('')}, ` +
+    `longest pause ${result.writePauseMs} ms writing, ${result.readPauseMs} ms reading`;
+  const parts = [
+    ...(result.operations > 0 ? [work] : []),
+    `whole after ${(result.wholeAfterMs / 1000).toFixed(1)} s`,
+    ...(result.note === '' ? [] : [result.note]),
+  ];
+  return `${result.passed ? 'PASS' : 'FAIL'} ${result.row}: ${parts.join('; ')}`;
+}
+
+const result = toResult(options.history.length === 0 ? emptyVerdict() : judge(mergedHistory()));
+console.log(describe(result));
 for (const complaint of result.complaints.slice(0, 10)) console.log(`     ${complaint}`);
 if (options.results) appendFileSync(options.results, `${JSON.stringify(result)}\n`);
 process.exitCode = result.passed ? 0 : 1;
