@@ -1,5 +1,6 @@
 /** Whatever comes in over a real port gets its stated answer, and costs no memory (docs/wire-format.md). */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { limits } from '../../src/core/limits.js';
 import { messages } from '../../src/protocol/messages.js';
 import { patterned, type RawFrame, rawFrame } from '../unit/protocol/raw-frames.js';
 import { fastClock, hello, helloHeader, RawCaller, until, WireServer } from './wire-server.js';
@@ -20,6 +21,8 @@ function getSegment(fields: Record<string, string> = {}, more: RawFrame = {}): R
 function withPayload(payload: Uint8Array, more: RawFrame = {}): RawFrame {
   return getSegment({}, { payload, ...more });
 }
+
+const segmentReply = { size: 1, offset: 0, sums: new Uint8Array(0) };
 
 let server: WireServer;
 
@@ -306,6 +309,45 @@ describe('a flood', () => {
     for (const answer of answers.splice(0)) answer();
     await until(() => server.pool.smallBytes === 0);
     expect(caller.isClosed).toBe(false);
+    caller.end();
+  });
+
+  test('of requests with stuck handlers stops the reading at the limit', async () => {
+    const answers: (() => void)[] = [];
+    server.serve = () => new Promise((resolve) => answers.push(() => resolve({ header: segmentReply })));
+    const caller = await RawCaller.greeted(server.address);
+    const count = limits.requestsInFlightMax + 200;
+    for (let requestId = 10; requestId < 10 + count; requestId++) caller.write(rawFrame(getSegment({}, { requestId })));
+    await until(() => server.served.length === limits.requestsInFlightMax);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(server.served).toHaveLength(limits.requestsInFlightMax);
+    for (const answer of answers.splice(0)) answer();
+    await until(() => server.served.length === count);
+    caller.end();
+  });
+
+  test('of requests whose answers nobody takes stops the reading', async () => {
+    server.serve = async () => ({ header: segmentReply, payload: patterned(60_000) });
+    const caller = await RawCaller.greeted(server.address);
+    caller.socket.pause();
+    for (let requestId = 10; requestId < 3000; requestId++) caller.write(rawFrame(getSegment({}, { requestId })));
+    await until(() => server.served.length > 250);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(server.served.length).toBeLessThan(1000); // 16 MiB here, and what the two sockets hold
+    caller.socket.resume();
+    await until(() => server.served.length === 2990);
+    caller.end();
+  });
+
+  test('of requests for credit is refused beyond a limit', async () => {
+    await server.pool.acquire(64 * 1024 * 1024);
+    const caller = await RawCaller.greeted(server.address);
+    for (let requestId = 10; requestId <= 10 + limits.requestsInFlightMax; requestId++) {
+      caller.write(rawFrame({ type: 'ask-credit', kind: 15, requestId, header: { bytes: 100_000 } }));
+    }
+    const answer = await caller.answerTo(10 + limits.requestsInFlightMax);
+    expect(answer).toMatchObject({ type: 'refusal', header: { code: 'busy' } });
+    expect(caller.frames).toHaveLength(2); // hello's answer and this one
     caller.end();
   });
 

@@ -37,6 +37,18 @@ describe('credit', () => {
     expect(world.pool.usedBytes).toBe(0);
   });
 
+  test('a handler may take longer than an upload may stall', async () => {
+    const session = await world.open();
+    const answer = laterAnswer();
+    world.serve = () => answer.promise;
+    const asked = session.request('put-segment', putSegment, { payload: patterned(100_000) });
+    await settled();
+    await world.clock.advance(timing.stalledUploadMs * 2);
+    expect(session.closed).toBe(false);
+    answer.give({ header: stored });
+    await asked;
+  });
+
   test('whoever gives up while waiting for credit holds none', async () => {
     const session = await world.open();
     const release = await world.pool.acquire(limits.clientCreditBytes);

@@ -2,7 +2,8 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DfsError } from '../../../src/core/errors.js';
 import { limits } from '../../../src/core/limits.js';
-import { openSession } from '../../../src/protocol/session.js';
+import type { Frame } from '../../../src/core/network.js';
+import { openSession, type Session } from '../../../src/protocol/session.js';
 import { settled } from '../manual-clock.js';
 import { patterned } from './raw-frames.js';
 import { getSegment, laterAnswer, putSegment, segmentReply, stored, World } from './session-world.js';
@@ -193,5 +194,45 @@ describe('deadlines and cancelling', () => {
     await expect(late).rejects.toMatchObject({ code: 'connection-lost', details: { sent: false } });
     expect(session.closed).toBe(true);
     expect(world.clock.timerCount).toBe(0);
+  });
+});
+
+describe('a server that breaks the protocol loses its caller', () => {
+  /** Answers hello as it should, and every other frame with what the test gives. */
+  async function openTo(answer: (frame: Frame) => Partial<Frame>): Promise<Session> {
+    const bare = { payload: undefined, sums: undefined };
+    await world.network.listen('10.0.0.2:7421', (connection) => ({
+      admit: () => undefined,
+      onClose: () => undefined,
+      onFrame: ({ kind, requestId, header, type }) => {
+        const said = { role: 'peer', software: '', clusterMs: 0, mapEpoch: 0, yourAddress: '' };
+        if (kind === 1) connection.send({ type: 'reply', kind, requestId, header: said, ...bare });
+        else if (type !== 'cancel')
+          connection.send({
+            type: 'reply',
+            kind,
+            requestId,
+            header,
+            ...bare,
+            ...answer({ type, kind, requestId, header, ...bare }),
+          });
+      },
+    }));
+    return openSession(world.environment, '10.0.0.2:7421', {
+      hello: { role: 'client', generation: 1 },
+      timeoutMs: 500,
+    });
+  }
+
+  test.each<readonly [string, (frame: Frame) => Partial<Frame>]>([
+    ['by answering before the request was sent', () => ({})],
+    ['by answering as another kind', ({ kind }) => ({ kind: kind + 1 })],
+    ['by answering a request never made', ({ requestId }) => ({ requestId: requestId + 1 })],
+    ['by sending a payload with credit', () => ({ type: 'credit', payload: patterned(10) })],
+  ])('%s', async (_, answer) => {
+    const session = await openTo(answer);
+    const asked = session.request('put-segment', putSegment, { payload: patterned(100_000) });
+    await expect(asked).rejects.toMatchObject({ code: 'connection-lost', details: { sent: false } });
+    expect(session.closed).toBe(true);
   });
 });
