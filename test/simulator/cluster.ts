@@ -1,0 +1,187 @@
+/**
+ * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
+ */
+
+import { connectClient, type FileClient } from '../../src/client/file-client.js';
+import type { ClusterMap } from '../../src/cluster/map.js';
+import type { Address, PeerId } from '../../src/core/ids.js';
+import { embeddedMapStore } from '../../src/master/map-store.js';
+import { Master } from '../../src/master/master.js';
+import { openDataFolder } from '../../src/peer/data-folder.js';
+import { Peer } from '../../src/peer/peer.js';
+import { SimNetwork } from './network.js';
+import { type Program, SimHost, type Started, type Trace } from './sim-host.js';
+import { World } from './virtual-clock.js';
+
+export interface ClusterOptions {
+  readonly seed: number;
+  readonly peers: number;
+  readonly replicas?: number;
+  readonly minInSync?: number;
+  readonly slots?: number;
+  readonly repairGraceMs?: number;
+  readonly quarantineMs?: number;
+  readonly sweepAfterMs?: number;
+  readonly replacedGraceMs?: number;
+  readonly reserveBytes?: number;
+  readonly reads?: 'lease' | 'confirm';
+  readonly trace?: Trace;
+}
+
+const masterHost = '10.0.0.100';
+const masterAddress: Address = `${masterHost}:7420`;
+const quiet: Trace = () => undefined;
+
+export class SimCluster {
+  readonly world: World;
+  readonly network: SimNetwork;
+  readonly master: SimHost;
+  readonly peers: readonly SimHost[];
+  readonly options: ClusterOptions;
+  readonly trace: Trace;
+  #running: Master | undefined;
+  readonly #runningPeers = new Map<SimHost, Peer>();
+  #clients = 0;
+
+  constructor(options: ClusterOptions) {
+    this.options = options;
+    this.world = new World(options.seed);
+    const { trace = quiet } = options;
+    this.trace = (line) => trace(`${this.world.nowMs.toFixed(2).padStart(9)} ${line}`);
+    this.network = new SimNetwork(this.world);
+    this.master = this.#host(masterHost, this.#masterProgram());
+    this.peers = Array.from({ length: options.peers }, (_, at) => {
+      const name = `10.0.0.${at + 1}`;
+      const host: SimHost = this.#host(
+        name,
+        this.#peerProgram(name, () => host),
+      );
+      return host;
+    });
+  }
+
+  /** Starts everything and resolves when every slot is as it should be. */
+  async start(limitMs = 60_000): Promise<void> {
+    this.master.start();
+    for (const peer of this.peers) {
+      peer.start();
+      await this.world.runFor(30);
+    }
+    await this.untilWhole(limitMs);
+  }
+
+  /** The master's newest map; undefined while it does not run, or has none. */
+  get map(): ClusterMap | undefined {
+    return this.master.isRunning ? this.#running?.map : undefined;
+  }
+
+  peerOn(host: SimHost): Peer | undefined {
+    return host.isRunning ? this.#runningPeers.get(host) : undefined;
+  }
+
+  hostOf(id: PeerId | undefined): SimHost {
+    const address = this.map?.peers.find((peer) => peer.id === id)?.address;
+    const host = this.peers.find(({ name }) => address === `${name}:7421`);
+    if (host === undefined) throw new Error(`No host runs peer ${id}`);
+    return host;
+  }
+
+  isWhole(): boolean {
+    const { map } = this;
+    if (map === undefined || map.slots.some(({ primary }) => primary === undefined)) return false;
+    const copies = Math.min(map.pool.replicas, this.peers.length);
+    return (
+      map.peers.every((peer) => peer.state === 'up') &&
+      map.slots.every((record) => record.inSync.length === copies && record.joining.length === 0)
+    );
+  }
+
+  async untilWhole(limitMs = 30_000): Promise<void> {
+    if (await this.world.runUntil(() => this.isWhole(), limitMs)) return;
+    const slots = this.map?.slots.map(({ primary, inSync, joining }) => `${primary}:${inSync}+${joining}`).join(' ');
+    throw new Error(`The cluster is not whole after ${limitMs} ms: ${slots ?? 'no map'}`);
+  }
+
+  /** Ends every fault: links, pauses, hosts. */
+  healAll(): void {
+    this.network.healAll();
+    for (const host of [this.master, ...this.peers]) {
+      host.disk.commitFault = undefined;
+      host.disk.fileFault = undefined;
+      host.disk.freeBytes = host.disk.totalBytes;
+      host.resume();
+      host.start();
+    }
+  }
+
+  /** A client on a host of its own. */
+  async client(): Promise<{ client: FileClient; host: SimHost }> {
+    let client: FileClient | undefined;
+    const host = this.#host(`10.0.1.${++this.#clients}`, async (environment) => {
+      client = await connectClient(environment, { masters: [masterAddress] });
+      const connected = client;
+      return { stop: () => connected.close() };
+    });
+    host.start();
+    await this.world.runUntil(() => client !== undefined, 30_000);
+    if (client === undefined) throw new Error('The client could not connect');
+    return { client, host };
+  }
+
+  #host(name: string, program: Program): SimHost {
+    return new SimHost(this.network, { name, program, trace: (line) => this.trace(line) });
+  }
+
+  #masterProgram(): Program {
+    const { replicas = 2, minInSync = 1, slots = 8, repairGraceMs = 500, quarantineMs = 3000 } = this.options;
+    return async (environment, { disk, world }, onFatal): Promise<Started> => {
+      const files = disk.openSmallFiles(world);
+      const master = await Master.start(
+        environment,
+        { maps: embeddedMapStore(files), files },
+        { listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
+      );
+      this.#running = master;
+      return master;
+    };
+  }
+
+  #peerProgram(name: string, host: () => SimHost): Program {
+    const {
+      sweepAfterMs = 24 * 3_600_000,
+      replacedGraceMs = 600_000,
+      reserveBytes = 0,
+      reads = 'lease',
+    } = this.options;
+    return async (environment, { disk, world }, onFatal): Promise<Started> => {
+      const folder = await openDataFolder({
+        files: disk.openSmallFiles(world),
+        random: environment.random,
+        log: environment.log,
+        openIndex: async () => (disk.hasIndex ? { state: 'open', index: disk.openIndex(world) } : { state: 'absent' }),
+        createIndex: async () => disk.openIndex(world),
+        setAsideIndex: async () => disk.wipe(),
+      });
+      const peer = await Peer.start(
+        environment,
+        { folder, bytes: disk.openBytes(world) },
+        {
+          listen: `${name}:7421`,
+          masters: [masterAddress],
+          zone: name,
+          weight: 1,
+          reads,
+          reserveBytes,
+          sweepAfterMs,
+          replacedGraceMs,
+          maxFileBytes: Number.MAX_SAFE_INTEGER,
+          maxUploads: Number.MAX_SAFE_INTEGER,
+          stillThere: () => true,
+          onFatal,
+        },
+      );
+      this.#runningPeers.set(host(), peer);
+      return peer;
+    };
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Looks into the disks of a whole, quiet cluster: every replica of a slot holds the same entries and request ids, with
+ * the bytes they name, and its digests say so.
+ */
+import { blockSums, sameBytes } from '../../src/core/checksum.js';
+import { toHex } from '../../src/core/ids.js';
+import type { IndexReader } from '../../src/core/storage.js';
+import { decodeValue, type StoredEntry } from '../../src/peer/entry.js';
+import { hashOfEntry, hashOfId, listIds } from '../../src/peer/entry-changes.js';
+import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '../../src/peer/index-layout.js';
+import { decodeHeader } from '../../src/peer/segment-file.js';
+import type { SimCluster } from './cluster.js';
+import type { MemoryDisk } from './memory-storage.js';
+import type { SimHost } from './sim-host.js';
+
+const fileHeaderBytes = 4096;
+
+/** `isRotten`: entries that were made unreadable on purpose and may not have been met since. */
+export function deepComplaints(
+  cluster: SimCluster,
+  isRotten: (host: SimHost, key: Uint8Array) => boolean = () => false,
+): string[] {
+  const { map } = cluster;
+  if (map === undefined) return ['The master has no map'];
+  return map.slots.flatMap((record, slot) => {
+    const views = record.inSync.map((peer) => {
+      const host = cluster.hostOf(peer);
+      const view = viewOf(host.disk, slot, map.slots.length, (key) => isRotten(host, key));
+      return { peer, ...view };
+    });
+    const [first, ...others] = views;
+    const own = views.flatMap(({ peer, complaints }) => complaints.map((text) => `Slot ${slot} on ${peer}: ${text}`));
+    if (first === undefined) return own;
+    return [
+      ...own,
+      ...others.flatMap((other) =>
+        differencesOf(first.rows, other.rows).map((text) => `Slot ${slot}, ${first.peer} and ${other.peer}: ${text}`),
+      ),
+    ];
+  });
+}
+
+interface View {
+  /** By key: what the entry says, in one line. */
+  readonly rows: ReadonlyMap<string, string>;
+  readonly complaints: readonly string[];
+}
+
+function viewOf(disk: MemoryDisk, slot: number, slotCount: number, isRotten: (key: Uint8Array) => boolean): View {
+  const reader = disk.index.durable;
+  const rows = new Map<string, string>();
+  const complaints: string[] = [];
+  const xors = new Map<number, bigint>();
+  const mix = (bucket: number, hash: bigint): void => void xors.set(bucket, (xors.get(bucket) ?? 0n) ^ hash);
+  let isUnreadable = false;
+  for (const [key, value] of reader.range('entries', rangeOfSlot(slot, slotCount))) {
+    const { bucket } = placeOfKey(key, slotCount);
+    const found = decodeValue(key, value);
+    if (found.state !== 'present') {
+      isUnreadable = true;
+      if (!isRotten(key)) complaints.push(`${nameOf(key)} is ${found.state}`);
+      rows.set(toHex(key), 'unreadable');
+      continue;
+    }
+    const ids = listIds(reader, key);
+    mix(bucket, hashOfEntry(found.entry));
+    for (const row of ids) mix(bucket, hashOfId(key, row));
+    const idsText = ids.map(({ id, version }) => `${toHex(id)}@${version.epoch}.${version.counter}`).sort();
+    rows.set(toHex(key), `${describeEntry(found.entry)} ids ${idsText.join()}`);
+    const fault = faultOfBytes(disk, found.entry);
+    if (fault !== undefined) complaints.push(`${nameOf(key)}: ${fault}`);
+  }
+  if (!isUnreadable) complaints.push(...wrongDigests(reader, slot, xors));
+  return { rows, complaints };
+}
+
+function wrongDigests(reader: IndexReader, slot: number, xors: ReadonlyMap<number, bigint>): string[] {
+  const complaints: string[] = [];
+  for (let bucket = 0; bucket < 64; bucket++) {
+    const key = digestKey({ slot, bucket });
+    const value = reader.get('digests', key);
+    const stored = value === undefined ? 0n : decodeDigest(unsealOrFail('digests', key, value)).xor;
+    if (stored !== (xors.get(bucket) ?? 0n)) complaints.push(`the digest of bucket ${bucket} is wrong`);
+  }
+  return complaints;
+}
+
+function faultOfBytes(disk: MemoryDisk, { placed }: StoredEntry): string | undefined {
+  if (placed.where === 'none') return undefined;
+  if (placed.where === 'inline')
+    return sameBytes(blockSums(placed.bytes), placed.sums) ? undefined : 'bad inline bytes';
+  const file = disk.files.get(placed.fileId);
+  const header = file === undefined ? undefined : decodeHeader(file.bytes.subarray(0, fileHeaderBytes));
+  if (file === undefined || header === undefined) return 'its file is missing or unreadable';
+  return sameBytes(blockSums(file.bytes.subarray(fileHeaderBytes)), header.sums) ? undefined : 'its file is damaged';
+}
+
+function describeEntry(entry: StoredEntry): string {
+  const { epoch, counter } = entry.version;
+  return `${entry.kind} ${epoch}.${counter} ${toHex(entry.body)}`;
+}
+
+function differencesOf(mine: ReadonlyMap<string, string>, theirs: ReadonlyMap<string, string>): string[] {
+  const keys = new Set([...mine.keys(), ...theirs.keys()]);
+  return [...keys].flatMap((key) => {
+    const [a, b] = [mine.get(key), theirs.get(key)];
+    if (a === b || a === 'unreadable' || b === 'unreadable') return [];
+    const [here, there] = [a ?? 'absent', b ?? 'absent'].map((text) => text.split(/[ ,]/));
+    const only = (mine: string[] = [], other: string[] = []): string =>
+      mine.filter((part) => !other.includes(part)).join(' ');
+    return [`${nameOf(Buffer.from(key, 'hex'))} is ${only(here, there)} here, ${only(there, here)} there`];
+  });
+}
+
+function nameOf(key: Uint8Array): string {
+  return JSON.stringify(Buffer.from(key.subarray(8)).toString('latin1'));
+}

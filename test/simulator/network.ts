@@ -1,0 +1,165 @@
+/**
+ * A network between simulated hosts: frames arrive late and in order, links are cut one way or both, connections are
+ * reset, processes die with or without their host.
+ *
+ * As TCP has it: a cut loses nothing of an open connection, it only arrives after the healing; a dead process resets
+ * its connections, a dead host says nothing until it is up again.
+ */
+import { parseAddress } from '../../src/core/address.js';
+import type { Address } from '../../src/core/ids.js';
+import {
+  ConnectFailure,
+  type Connection,
+  type ConnectionHandler,
+  type Listener,
+  type Network,
+} from '../../src/core/network.js';
+import { Endpoint } from './endpoint.js';
+import type { SimProcess, World } from './virtual-clock.js';
+
+export type OnConnection = (connection: Connection) => ConnectionHandler;
+
+interface Listening {
+  readonly process: SimProcess;
+  readonly onConnection: OnConnection;
+}
+
+export interface LinkDelay {
+  readonly leastMs: number;
+  readonly mostMs: number;
+}
+
+export class SimNetwork {
+  readonly world: World;
+  readonly #listening = new Map<Address, Listening>();
+  readonly #downHosts = new Set<string>();
+  /** "from to" of links that carry nothing. */
+  readonly #cuts = new Set<string>();
+  readonly #endpoints = new Set<Endpoint>();
+  readonly #delay: LinkDelay;
+  #nextPort = 40_000;
+
+  constructor(world: World, delay: LinkDelay = { leastMs: 0.05, mostMs: 1 }) {
+    this.world = world;
+    this.#delay = delay;
+  }
+
+  /** The network as one process on a host sees it. */
+  of(host: string, process: SimProcess): Network {
+    process.onDeath(() => this.#onDeath(host, process));
+    return {
+      listen: async (address, onConnection) => this.#listen(host, process, { address, onConnection }),
+      connect: (address, onConnection, { timeoutMs }) =>
+        this.#connect({ host, process, onConnection }, address, timeoutMs),
+    };
+  }
+
+  delayMs(): number {
+    const { leastMs, mostMs } = this.#delay;
+    return this.world.isLikely(0.02) ? mostMs * this.world.delay(1, 10) : this.world.delay(leastMs, mostMs);
+  }
+
+  isOpen(from: string, to: string): boolean {
+    return !this.#cuts.has(`${from} ${to}`) && !this.#downHosts.has(to) && !this.#downHosts.has(from);
+  }
+
+  isDown(host: string): boolean {
+    return this.#downHosts.has(host);
+  }
+
+  /** Nothing goes from one host to the other until it is healed. */
+  cut(from: string, to: string): void {
+    this.#cuts.add(`${from} ${to}`);
+  }
+
+  heal(from: string, to: string): void {
+    this.#cuts.delete(`${from} ${to}`);
+    this.#retryAll();
+  }
+
+  healAll(): void {
+    this.#cuts.clear();
+    this.#retryAll();
+  }
+
+  /** Breaks every connection between two hosts; what is under way is gone. */
+  reset(one: string, other: string): void {
+    for (const endpoint of [...this.#endpoints]) {
+      if (endpoint.host === one && endpoint.remoteHost === other) endpoint.breakBoth('The connection was reset');
+    }
+  }
+
+  /** The host falls silent with all its connections: to be called before its processes die. */
+  hostDown(host: string): void {
+    this.#downHosts.add(host);
+  }
+
+  hostUp(host: string): void {
+    this.#downHosts.delete(host);
+    this.#retryAll();
+  }
+
+  onOpened(endpoint: Endpoint): void {
+    this.#endpoints.add(endpoint);
+  }
+
+  onGone(endpoint: Endpoint): void {
+    this.#endpoints.delete(endpoint);
+  }
+
+  #retryAll(): void {
+    for (const endpoint of this.#endpoints) endpoint.retry();
+  }
+
+  #listen(host: string, process: SimProcess, at: { address: Address; onConnection: OnConnection }): Listener {
+    const { port } = parseAddress(at.address);
+    const address = `${host}:${port}`;
+    if (!process.isDead) this.#listening.set(address, { process, onConnection: at.onConnection });
+    return {
+      address,
+      close: async () => {
+        this.#listening.delete(address);
+        for (const endpoint of [...this.#endpoints]) {
+          if (endpoint.process === process && endpoint.localAddress === address) endpoint.close('The listener closed');
+        }
+      },
+    };
+  }
+
+  async #connect(
+    caller: { host: string; process: SimProcess; onConnection: OnConnection },
+    address: Address,
+    timeoutMs: number,
+  ): Promise<Connection> {
+    const { host, process, onConnection } = caller;
+    const target = parseAddress(address).host;
+    const outcome = await new Promise<Listening | 'refused' | 'timed-out'>((resolve) => {
+      const answer = (found: Listening | 'refused' | 'timed-out', delayMs: number): void =>
+        void this.world.schedule(delayMs, () => resolve(found), { process });
+      const canPass = this.isOpen(host, target) && this.isOpen(target, host);
+      if (!canPass) return answer('timed-out', timeoutMs);
+      answer(this.#listening.get(address) ?? 'refused', 2 * this.delayMs());
+    });
+    if (outcome === 'timed-out') throw new ConnectFailure(`${address} did not answer within ${timeoutMs} ms`, false);
+    const isStill = outcome !== 'refused' && !outcome.process.isDead && this.#listening.get(address) === outcome;
+    if (!isStill) throw new ConnectFailure(`Nobody listens on ${address}`, true);
+    const localAddress = `${host}:${this.#nextPort++}`;
+    const calling = new Endpoint(this, process, { localAddress, remoteAddress: address });
+    const called = new Endpoint(this, outcome.process, { localAddress: address, remoteAddress: localAddress });
+    calling.connectTo(called);
+    called.connectTo(calling);
+    // The kernel accepts for the program, which may be paused.
+    this.world.schedule(0, () => called.setHandler(outcome.onConnection(called)), { process: outcome.process });
+    calling.setHandler(onConnection(calling));
+    return calling;
+  }
+
+  #onDeath(host: string, process: SimProcess): void {
+    for (const [address, listening] of this.#listening) {
+      if (listening.process === process) this.#listening.delete(address);
+    }
+    for (const endpoint of [...this.#endpoints]) {
+      if (endpoint.process === process && endpoint.host === host) endpoint.onProcessDied();
+    }
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * One seed: a cluster, a workload and faults by chance, and the judgement over all of it.
+ */
+import { StorageFailure } from '../../src/core/errors.js';
+import { toHex } from '../../src/core/ids.js';
+import { judge } from '../checker/verdict.js';
+import { SimCluster } from './cluster.js';
+import { deepComplaints } from './deep-check.js';
+import { type FaultKind, Faults, faultKinds } from './faults.js';
+import type { Trace } from './sim-host.js';
+import { World } from './virtual-clock.js';
+import { Workload } from './workload.js';
+
+export interface SeedResult {
+  readonly seed: number;
+  readonly setting: string;
+  readonly operations: number;
+  readonly events: number;
+  readonly complaints: readonly string[];
+}
+
+interface Setting {
+  readonly peers: number;
+  readonly replicas: number;
+  readonly minInSync: number;
+  readonly slots: number;
+  readonly reads: 'lease' | 'confirm';
+  readonly names: number;
+  readonly writers: number;
+  readonly readers: number;
+  readonly sizes: readonly number[];
+  readonly kinds: readonly FaultKind[];
+  readonly everyMs: number;
+  readonly forMs: number;
+}
+
+function settingOf(seed: number): Setting {
+  const { chance } = new World(seed ^ 0x5eed);
+  const peers = chance.pick([2, 3, 3, 3, 4, 5]);
+  const replicas = Math.min(peers, chance.pick([1, 2, 2, 2, 3, 3]));
+  const kinds = faultKinds.filter(() => chance.below(3) > 0);
+  return {
+    peers,
+    replicas,
+    minInSync: 1 + chance.below(replicas),
+    slots: chance.pick([1, 2, 4, 8]),
+    reads: chance.pick(['lease', 'lease', 'confirm']),
+    names: 1 + chance.below(6),
+    writers: 1 + chance.below(4),
+    readers: 1 + chance.below(2),
+    sizes: chance.pick([[100], [100, 5000, 70_000], [100, 70_000, 1_200_000]]),
+    kinds: kinds.length > 0 ? kinds : ['crash'],
+    everyMs: chance.pick([200, 600, 1500, 4000]),
+    forMs: chance.pick([3000, 8000, 15_000]),
+  };
+}
+
+/** Runs one seed to its end. The same seed does the same again. */
+export async function runSeed(seed: number, trace?: Trace): Promise<SeedResult> {
+  const setting = settingOf(seed);
+  const cluster = new SimCluster({ seed, ...setting, ...(trace === undefined ? {} : { trace }) });
+  const { world } = cluster;
+  const stopWatching = watchRejections(world);
+  const workload = new Workload(cluster, {
+    ...setting,
+    names: Array.from({ length: setting.names }, (_, at) => `name-${at}`),
+    thinkMs: 60,
+  });
+  try {
+    await cluster.start();
+    await workload.start();
+    const faults = new Faults(cluster, setting);
+    faults.start();
+    await world.runFor(setting.forMs);
+    await faults.stop();
+    cluster.healAll();
+    await workload.stop();
+    await cluster.untilWhole(20_000);
+    await workload.readAll();
+    await world.runFor(500);
+    const isRotten = (host: { name: string }, key: Uint8Array): boolean =>
+      faults.rotten.has(`${host.name} ${toHex(key)}`);
+    world.complaints.push(...deepComplaints(cluster, isRotten));
+  } catch (error) {
+    world.complaints.push((error as Error).stack ?? String(error));
+  } finally {
+    stopWatching();
+  }
+  const verdict = judge({ victimNames: [], operations: workload.operations });
+  return {
+    seed,
+    setting: JSON.stringify(setting),
+    operations: workload.operations.length,
+    events: world.eventCount,
+    complaints: [...world.complaints, ...verdict.complaints],
+  };
+}
+
+/** A rejection that nobody handles ends a real process: here it is a complaint, unless the disk had failed. */
+function watchRejections(world: World): () => void {
+  const others = process.listeners('unhandledRejection');
+  const onRejection = (error: unknown): void => {
+    if (!(error instanceof StorageFailure)) world.complaints.push(`Nobody handled ${(error as Error).stack ?? error}`);
+  };
+  process.removeAllListeners('unhandledRejection');
+  process.on('unhandledRejection', onRejection);
+  return () => {
+    process.removeAllListeners('unhandledRejection');
+    for (const other of others) process.on('unhandledRejection', other);
+  };
+}

@@ -1,0 +1,25 @@
+import { expect, it } from 'vitest';
+import { runSeed } from './seed-run.js';
+
+const firstSeed = 1;
+const seedsMax = 40;
+const longestMs = 30_000;
+
+it('under random faults nothing acknowledged is lost, and every slot becomes whole with equal replicas', async () => {
+  const endMs = performance.now() + longestMs;
+  for (let seed = firstSeed; seed < firstSeed + seedsMax && performance.now() < endMs; seed++) {
+    const { complaints } = await runSeed(seed);
+    expect(complaints, `seed ${seed}`).toEqual([]);
+  }
+});
+
+it('does the same again with the same seed', async () => {
+  const traceOf = async (seed: number): Promise<string> => {
+    const lines: string[] = [];
+    await runSeed(seed, (line) => lines.push(line));
+    return lines.join('\n');
+  };
+  const first = await traceOf(3);
+  expect(first.length).toBeGreaterThan(1000);
+  expect(await traceOf(3)).toBe(first);
+});

@@ -1,0 +1,166 @@
+/**
+ * A simulated machine: a disk, clocks of its own, and at most one process that may crash, pause, fail and start again.
+ */
+import type { Environment, Log, Random } from '../../src/core/environment.js';
+import { isRefusal, StorageFailure } from '../../src/core/errors.js';
+import { type DiskWorld, MemoryDisk } from './memory-storage.js';
+import type { SimNetwork } from './network.js';
+import { SimProcess, type World } from './virtual-clock.js';
+
+export type Trace = (line: string) => void;
+
+export interface Stores {
+  readonly disk: MemoryDisk;
+  readonly world: DiskWorld;
+}
+
+export interface Started {
+  /** Ends as on SIGTERM. */
+  stop(): Promise<void>;
+}
+
+/** What runs on a host: called anew at every start. */
+export type Program = (environment: Environment, stores: Stores, onFatal: (error: unknown) => void) => Promise<Started>;
+
+export class SimHost {
+  readonly name: string;
+  readonly disk = new MemoryDisk();
+  readonly network: SimNetwork;
+  readonly #program: Program;
+  readonly #trace: Trace;
+  readonly #rate: number;
+  readonly #wallAheadMs: number;
+  /** How long the disk takes to sync. */
+  syncMs: { leastMs: number; mostMs: number } = { leastMs: 0.2, mostMs: 3 };
+  #process: SimProcess | undefined;
+  #started: Started | undefined;
+  #starts = 0;
+  /** Its process ended without being told to, and was not started since. */
+  endedByItself = false;
+
+  constructor(network: SimNetwork, options: { name: string; program: Program; trace: Trace }) {
+    this.network = network;
+    this.name = options.name;
+    this.#program = options.program;
+    this.#trace = options.trace;
+    this.#rate = network.world.delay(0.98, 1.02);
+    this.#wallAheadMs = network.world.delay(-60_000, 60_000);
+  }
+
+  get world(): World {
+    return this.network.world;
+  }
+
+  get isRunning(): boolean {
+    return this.#process !== undefined;
+  }
+
+  get isPaused(): boolean {
+    return this.#process?.isPaused === true;
+  }
+
+  start(): void {
+    if (this.#process !== undefined) return;
+    this.endedByItself = false;
+    this.network.hostUp(this.name);
+    const number = ++this.#starts;
+    const process = new SimProcess(this.world, {
+      name: `${this.name}#${number}`,
+      rate: this.#rate,
+      wallAheadMs: this.#wallAheadMs,
+      onFailed: (error) => this.#onFailed(process, error),
+    });
+    this.#process = process;
+    const onFatal = (error: unknown): void => this.#onFailed(process, error);
+    const environment = this.#environmentOf(process);
+    const stores = { disk: this.disk, world: this.#diskWorldOf(process) };
+    this.#trace(`${process.name} starts`);
+    this.#program(environment, stores, onFatal).then((started) => {
+      if (this.#process === process) this.#started = started;
+    }, onFatal);
+  }
+
+  /** SIGKILL, or with `isHost` as if its power was cut. */
+  crash(options: { isHost?: boolean } = {}): void {
+    if (this.#process === undefined) return;
+    this.#trace(`${this.#process.name} crashes${options.isHost ? ' with its host' : ''}`);
+    if (options.isHost) this.network.hostDown(this.name);
+    this.#end(this.#process);
+  }
+
+  /** SIGTERM; resolves when the process has ended. */
+  async stop(): Promise<void> {
+    const process = this.#process;
+    if (process === undefined) return;
+    this.#trace(`${process.name} is told to stop`);
+    await this.#started?.stop();
+    if (this.#process === process) this.#end(process);
+  }
+
+  pause(): void {
+    this.#trace(`${this.name} is paused`);
+    this.#process?.pause();
+  }
+
+  resume(): void {
+    if (this.isPaused) this.#trace(`${this.name} goes on`);
+    this.#process?.resume();
+  }
+
+  /** Replaces the data folder by an empty one; the process must not run. */
+  wipe(): void {
+    this.#trace(`${this.name} is wiped`);
+    this.disk.wipe();
+  }
+
+  #end(process: SimProcess): void {
+    this.#process = undefined;
+    this.#started = undefined;
+    process.die();
+    this.disk.crash(() => this.world.delay(0, 1));
+  }
+
+  #onFailed(process: SimProcess, error: unknown): void {
+    if (process.isDead) return;
+    this.#trace(`${process.name} ends by itself: ${String(error)}`);
+    const isOfDisk = error instanceof StorageFailure || isRefusal(error, 'no-space');
+    if (!isOfDisk) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
+    this.#end(process);
+    this.endedByItself = true;
+  }
+
+  #environmentOf(process: SimProcess): Environment {
+    return {
+      clock: process.clock,
+      random: randomOf(this.world),
+      network: this.network.of(this.name, process),
+      log: this.#logOf(process),
+    };
+  }
+
+  #diskWorldOf(process: SimProcess): DiskWorld {
+    return {
+      after: (delayMs, onEnd) => void this.world.schedule(delayMs, onEnd, { process }),
+      syncMs: () => this.world.delay(this.syncMs.leastMs, this.syncMs.mostMs),
+      fraction: () => this.world.delay(0, 1),
+      wallMs: () => process.clock.wallMs(),
+    };
+  }
+
+  #logOf(process: SimProcess): Log {
+    const write =
+      (level: string) =>
+      (fields: object, message: string): void => {
+        this.#trace(`${process.name} ${level} ${message} ${JSON.stringify(fields)}`);
+      };
+    return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
+  }
+}
+
+function randomOf(world: World): Random {
+  return { bytes: (count) => world.chance.bytes(count), fraction: () => world.delay(0, 1) };
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -1,0 +1,231 @@
+/**
+ * Time that only moves from event to event, and the processes that live in it.
+ *
+ * Events run in order of time, then of their making; between two of them everything that promises can settle has
+ * settled. An event belongs to a process, or to the world: a dead process gets none, a paused one gets its own when it
+ * goes on, those of sockets and disks before those of timers, as a stopped program does after SIGCONT.
+ */
+import type { Clock, Timer } from '../../src/core/environment.js';
+import { Seeded } from '../contract/seeded.js';
+
+export type EventKind = 'io' | 'timer';
+
+interface Event {
+  readonly atMs: number;
+  readonly order: number;
+  readonly process: SimProcess | undefined;
+  readonly kind: EventKind;
+  readonly run: () => void;
+  cancelled: boolean;
+}
+
+const wallStartMs = 1_750_000_000_000;
+
+export class World {
+  readonly chance: Seeded;
+  /** Bugs met on the way: what no process may do, whatever the faults. */
+  readonly complaints: string[] = [];
+  #nowMs = 0;
+  #order = 0;
+  readonly #heap: Event[] = [];
+  eventCount = 0;
+
+  constructor(seed: number) {
+    this.chance = new Seeded(seed);
+  }
+
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  /** Between `leastMs` and `mostMs`, with fractions. */
+  delay(leastMs: number, mostMs: number): number {
+    return leastMs + (this.chance.below(1_000_000) / 1_000_000) * (mostMs - leastMs);
+  }
+
+  isLikely(probability: number): boolean {
+    return this.chance.below(1_000_000) < probability * 1_000_000;
+  }
+
+  /** Runs `run` after so long; `process` undefined: whatever happens to any process. */
+  schedule(delayMs: number, run: () => void, owner: { process?: SimProcess; kind?: EventKind } = {}): Timer {
+    const { process, kind = 'io' } = owner;
+    const atMs = this.#nowMs + Math.max(0, delayMs);
+    const event: Event = { atMs, order: this.#order++, process, kind, run, cancelled: false };
+    this.#push(event);
+    return {
+      cancel: () => {
+        event.cancelled = true;
+      },
+    };
+  }
+
+  /** Goes on until `isDone`, or for so long; resolves to whether it was done. */
+  async runUntil(isDone: () => boolean, limitMs: number): Promise<boolean> {
+    const endMs = this.#nowMs + limitMs;
+    await settled();
+    for (;;) {
+      if (isDone()) return true;
+      const next = this.#heap[0];
+      if (next === undefined || next.atMs > endMs) {
+        this.#nowMs = endMs;
+        return isDone();
+      }
+      this.#pop();
+      if (next.cancelled) continue;
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
+      if (this.#fire(next)) await settled();
+    }
+  }
+
+  async runFor(forMs: number): Promise<void> {
+    await this.runUntil(() => false, forMs);
+  }
+
+  /** The value of a promise that the world's events settle. */
+  async until<T>(promise: Promise<T>, limitMs = 60_000): Promise<T> {
+    let outcome: PromiseSettledResult<T> | undefined;
+    promise.then(
+      (value) => {
+        outcome = { status: 'fulfilled', value };
+      },
+      (reason: unknown) => {
+        outcome = { status: 'rejected', reason };
+      },
+    );
+    if (!(await this.runUntil(() => outcome !== undefined, limitMs))) {
+      throw new Error(`Not settled within ${limitMs} ms of virtual time`);
+    }
+    const known = outcome as PromiseSettledResult<T> | undefined;
+    if (known?.status === 'fulfilled') return known.value;
+    throw known?.reason;
+  }
+
+  #fire(event: Event): boolean {
+    const { process } = event;
+    if (process?.isDead) return false;
+    if (process?.isPaused) {
+      process.hold(event);
+      return false;
+    }
+    this.eventCount++;
+    try {
+      event.run();
+    } catch (error) {
+      if (process === undefined) throw error;
+      process.onFailed(error);
+    }
+    return true;
+  }
+
+  #push(event: Event): void {
+    const heap = this.#heap;
+    let at = heap.push(event) - 1;
+    while (at > 0) {
+      const parent = (at - 1) >> 1;
+      if (!isBefore(event, heap[parent] as Event)) break;
+      heap[at] = heap[parent] as Event;
+      at = parent;
+    }
+    heap[at] = event;
+  }
+
+  #pop(): void {
+    const heap = this.#heap;
+    const last = heap.pop();
+    if (last === undefined || heap.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let child = 2 * at + 1;
+      if (child >= heap.length) break;
+      if (child + 1 < heap.length && isBefore(heap[child + 1] as Event, heap[child] as Event)) child++;
+      if (!isBefore(heap[child] as Event, last)) break;
+      heap[at] = heap[child] as Event;
+      at = child;
+    }
+    heap[at] = last;
+  }
+}
+
+function isBefore(a: Event, b: Event): boolean {
+  return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
+}
+
+/** Everything that promises can settle without an event has settled. */
+function settled(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** One run of a program: dies once, may be paused. */
+export class SimProcess {
+  readonly name: string;
+  readonly world: World;
+  readonly clock: Clock;
+  readonly #onFailed: (error: unknown) => void;
+  #isDead = false;
+  #isPaused = false;
+  #held: Event[] = [];
+  readonly #onDeath: (() => void)[] = [];
+
+  /** `rate`: how fast this machine's clocks run; `wallAheadMs`: how wrong its wall clock is. */
+  constructor(
+    world: World,
+    options: { name: string; rate?: number; wallAheadMs?: number; onFailed: (error: unknown) => void },
+  ) {
+    const { rate = 1, wallAheadMs = 0 } = options;
+    this.world = world;
+    this.name = options.name;
+    this.#onFailed = options.onFailed;
+    this.clock = {
+      monotonicMs: () => 5000 + world.nowMs * rate,
+      wallMs: () => wallStartMs + wallAheadMs + world.nowMs * rate,
+      after: (delayMs, onDue) => {
+        const lateMs = world.isLikely(0.1) ? world.delay(0, 1) : 0;
+        return world.schedule(delayMs / rate + lateMs, onDue, { process: this, kind: 'timer' });
+      },
+    };
+  }
+
+  get isDead(): boolean {
+    return this.#isDead;
+  }
+
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  onDeath(call: () => void): void {
+    this.#onDeath.push(call);
+  }
+
+  /** Nothing of it ever runs again. */
+  die(): void {
+    if (this.#isDead) return;
+    this.#isDead = true;
+    this.#held = [];
+    for (const call of this.#onDeath) call();
+  }
+
+  pause(): void {
+    if (!this.#isDead) this.#isPaused = true;
+  }
+
+  resume(): void {
+    if (!this.#isPaused || this.#isDead) return;
+    this.#isPaused = false;
+    const held = this.#held;
+    this.#held = [];
+    const ofKind = (kind: EventKind): Event[] => held.filter((event) => event.kind === kind && !event.cancelled);
+    for (const event of [...ofKind('io'), ...ofKind('timer')]) {
+      this.world.schedule(0, () => !event.cancelled && event.run(), { process: this, kind: event.kind });
+    }
+  }
+
+  hold(event: Event): void {
+    this.#held.push(event);
+  }
+
+  onFailed(error: unknown): void {
+    this.#onFailed(error);
+  }
+}
