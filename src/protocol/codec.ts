@@ -6,7 +6,8 @@
  * whatever a five-byte array header claims, and revive extension types.
  */
 import { isUtf8 } from 'node:buffer';
-import { Packr } from 'msgpackr';
+// This entry has no native part: nothing to load at start-up, and untrusted bytes stay in checked code.
+import { Packr } from 'msgpackr/pack';
 import { refuse } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 
