@@ -153,8 +153,9 @@ async function tellReady(
 
 async function tellEnded(context: Context, daemon: Daemon, how: number | string): Promise<void> {
   const program = context.processes.ownCommand.replace(/dfs$/, daemon.program);
+  const command = `${program} ${daemon.args.join(' ')}`;
   await context.output.tell(
-    `${daemon.program} at ${daemon.address} ended (${how}). Start it again with:\n  ${program} ${daemon.args.join(' ')}`,
+    `${daemon.program} at ${daemon.address} ended (${how}). Start it again with:\n  ${command}`,
   );
 }
 

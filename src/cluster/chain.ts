@@ -1,10 +1,10 @@
 /**
  * The chain of peers: the backup of a peer's slots is the next one in it (chained declustering, Hsiao & DeWitt 1990).
  *
- * A circle that every peer enters at its joining, between the two where most neighbours are then in different zones, and
- * after those between the two where most next-but-ones are (the third copy). A peer that is not placed any more just
- * falls out of it. Only where that leaves fewer neighbours in different zones than possible are peers moved, the latest
- * first. So a join or leave changes one neighbour of most peers at most. All of it follows from the map alone.
+ * A circle that every peer enters at its joining, between the two where most neighbours are then in different zones,
+ * and after those between the two where most next-but-ones are (the third copy). A peer that is not placed any more
+ * just falls out of it. Only where that leaves fewer neighbours in different zones than possible are peers moved, the
+ * latest first. So a join or leave changes one neighbour of most peers at most. All of it follows from the map alone.
  */
 import type { PeerId } from '../core/ids.js';
 

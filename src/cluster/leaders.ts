@@ -7,9 +7,9 @@
  * it has its share: so a join moves only what the new peer must get. Then who is no longer placed gives up its slots,
  * and who is over 5 % above its share of today's weights the overflow; these walk on along the ring to whom has room.
  * Who is over 5 % below takes what is nearest. So leaves and changes of weight move little that need not move. The walk
- * is a stable matching (Gale & Shapley 1962: slots prefer peers in ring order, peers their own slots and then those that
- * walked least), in which one more or fewer disturbs few others; cf. Mirrokni et al., Consistent Hashing with Bounded
- * Loads, 2016.
+ * is a stable matching (Gale & Shapley 1962: slots prefer peers in ring order, peers their own slots and then those
+ * that walked least), in which one more or fewer disturbs few others; cf. Mirrokni et al., Consistent Hashing with
+ * Bounded Loads, 2016.
  */
 import { Bug } from '../core/assert.js';
 import type { PeerRecord } from './map.js';

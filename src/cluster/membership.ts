@@ -227,7 +227,9 @@ export function withPromotions(map: ClusterMap, answered: Answered): ClusterMap 
   });
 }
 
-/** Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers. */
+/**
+ * Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers.
+ */
 export function promotableSlotCount(map: ClusterMap): number {
   const states = new Map(map.peers.map((peer) => [peer.id, peer.state]));
   const isUp = (id: PeerId): boolean => states.get(id) !== 'down' && states.get(id) !== 'removed';

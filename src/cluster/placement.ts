@@ -1,5 +1,6 @@
 /**
- * Where every slot should be, from the peers alone: its primary by the ring with bounded load, its backups by the chain.
+ * Where every slot should be, from the peers alone: its primary by the ring with bounded load, its backups by the
+ * chain.
  *
  * Peers count as long as they are neither removed nor draining, up or down: a reboot moves nothing. This is only the
  * wish; the planner walks there from the map as it is. Pure. Serves S7.
@@ -9,7 +10,9 @@ import { chainOf } from './chain.js';
 import { leadersOf } from './leaders.js';
 import type { PeerRecord } from './map.js';
 
-/** Index is the slot: its primary, then its backups, no peer twice. Fewer than `replicas` when there are fewer peers. */
+/**
+ * Index is the slot: its primary, then its backups, no peer twice. Fewer than `replicas` when there are fewer peers.
+ */
 export type Placement = readonly (readonly PeerId[])[];
 
 export function isPlaced(peer: Pick<PeerRecord, 'state' | 'weight'>): boolean {
@@ -17,8 +20,8 @@ export function isPlaced(peer: Pick<PeerRecord, 'state' | 'weight'>): boolean {
 }
 
 /**
- * `peers`: all of the map in order of joining, also those that are no longer placed, as the chain remembers their place.
- * Slots without anybody to hold them have an empty list.
+ * `peers`: all of the map in order of joining, also those that are no longer placed, as the chain remembers their
+ * place. Slots without anybody to hold them have an empty list.
  */
 export function wantedPlacement(peers: readonly PeerRecord[], slotCount: number, replicas: number): Placement {
   if (!peers.some(isPlaced)) return Array.from({ length: slotCount }, () => []);
@@ -41,7 +44,9 @@ export function movedCopies(before: Placement, after: Placement): number {
   return after.reduce((sum, wanted, slot) => sum + wanted.filter((peer) => !before[slot]?.includes(peer)).length, 0);
 }
 
-/** The least that any placement with these shares would have to move, chained or not: what peers hold more than before. */
+/**
+ * The least that any placement with these shares would have to move, chained or not: what peers hold more than before.
+ */
 export function leastMovedCopies(before: Placement, after: Placement): number {
   const held = copyCounts(before);
   let gained = 0;

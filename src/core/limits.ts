@@ -31,7 +31,7 @@ export const limits = {
   replyBytesInFlightMax: 16 * 1024 * 1024, // per connection, until its reader takes them
   clientWindowBytes: 32 * 1024 * 1024, // segments of one transfer under way
   clientWindowSegments: 8,
-  clientReadAheadBytes: 16 * 1024 * 1024, // of one file being read; less than the window, for what was read is garbage yet
+  clientReadAheadBytes: 16 * 1024 * 1024, // of one file being read; below the window: what was read is garbage yet
   smallWritesBytesMax: 32 * 1024 * 1024, // uncredited payloads held at once by one peer before it stops reading
 
   // Listing.

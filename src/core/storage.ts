@@ -3,7 +3,17 @@
  */
 
 /** The tables of a peer's index; src/peer/index-layout.ts says what stands in each. */
-export const indexTables = ['meta', 'entries', 'names', 'ids', 'digests', 'promises', 'files', 'sweeps', 'surplus'] as const;
+export const indexTables = [
+  'meta',
+  'entries',
+  'names',
+  'ids',
+  'digests',
+  'promises',
+  'files',
+  'sweeps',
+  'surplus',
+] as const;
 export type IndexTable = (typeof indexTables)[number];
 
 export interface RangeOptions {
@@ -12,7 +22,9 @@ export interface RangeOptions {
   /** Exclusive; to the end of the table when absent. */
   readonly to?: Uint8Array;
   readonly limit?: number;
-  /** The answer ends with the row that brings its keys and values to this size, so that a page holds the loop briefly. */
+  /**
+   * The answer ends with the row that brings its keys and values to this size, so that a page holds the loop briefly.
+   */
   readonly bytesMax?: number;
 }
 

@@ -123,8 +123,8 @@ export class Commits {
   }
 
   /**
-   * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves to
-   * whether it did: not while a replica is joining.
+   * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves
+   * to whether it did: not while a replica is joining.
    */
   removeEverywhere(led: LedSlot, entry: Entry): Promise<boolean> {
     return led.queue.run(queueKeyOf(entry.key), () =>

@@ -1,9 +1,9 @@
 /**
  * The leases this peer has granted as a replica: to whom it answers beacons, and until when it must wait.
  *
- * A grant for a slot lets its primary answer reads for a while; it is refused as soon as a higher slotEpoch is heard of.
- * A new primary waits until every grant it gave for the slot has run out on the old one's clock (rule F12). Grants are
- * forgotten on a restart, so a restarted peer counts its start as one. Serves S3.
+ * A grant for a slot lets its primary answer reads for a while; it is refused as soon as a higher slotEpoch is heard
+ * of. A new primary waits until every grant it gave for the slot has run out on the old one's clock (rule F12). Grants
+ * are forgotten on a restart, so a restarted peer counts its start as one. Serves S3.
  */
 import { sameBytes, xxh64 } from '../core/checksum.js';
 import type { Clock } from '../core/environment.js';

@@ -54,7 +54,7 @@ export function slotOfSlotKey(key: Uint8Array): number {
   return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint16(0);
 }
 
-// --- Slots and buckets as ranges of keys -------------------------------------------------------------------------------
+// --- Slots and buckets as ranges of keys -----------------------------------------------------------------------------
 
 const bucketBits = Math.log2(limits.digestBuckets);
 
@@ -102,7 +102,7 @@ export function justAfter(key: Uint8Array): Uint8Array {
   return next;
 }
 
-// --- Digest rows -------------------------------------------------------------------------------------------------------
+// --- Digest rows -----------------------------------------------------------------------------------------------------
 
 export interface DigestRow {
   readonly xor: bigint;
@@ -143,7 +143,7 @@ export function decodeDigest(bytes: Uint8Array): DigestRow {
   };
 }
 
-// --- Request ids -------------------------------------------------------------------------------------------------------
+// --- Request ids -----------------------------------------------------------------------------------------------------
 
 /** Ids are kept in tables of five minutes by the time they carry, so that a whole table is dropped at once (F1). */
 export function idTableOf(atMs: number): number {
@@ -169,7 +169,7 @@ export function partsOfIdKey(key: Uint8Array): { entryKey: EntryKey; id: TimedId
   return { entryKey: key.slice(4, key.length - timedIdBytes), id: key.slice(key.length - timedIdBytes) };
 }
 
-// --- Due times -----------------------------------------------------------------------------------------------------------
+// --- Due times -------------------------------------------------------------------------------------------------------
 
 export function dueKey(dueMs: number, entryKey: EntryKey): Uint8Array {
   const key = new Uint8Array(8 + entryKey.length);

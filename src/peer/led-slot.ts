@@ -116,7 +116,7 @@ export class LedSlot {
     return oldest + timing.leaseMs;
   }
 
-  // --- Life ------------------------------------------------------------------------------------------------------------
+  // --- Life ----------------------------------------------------------------------------------------------------------
 
   startServing(): void {
     if (this.#phase !== 'levelling' && this.#phase !== 'sealed') return;
@@ -178,7 +178,7 @@ export class LedSlot {
     return this.#adopted.promise;
   }
 
-  // --- Writes ----------------------------------------------------------------------------------------------------------
+  // --- Writes --------------------------------------------------------------------------------------------------------
 
   /** From now on every write needs this joining replica, also those under way (F6). */
   require(peer: PeerId): void {
@@ -221,8 +221,8 @@ export class LedSlot {
   }
 
   /**
-   * Asks a replica until it answers or is no longer of this slot (`cancelled`). A replica that acts on a newer record is
-   * asked again when that record has been adopted.
+   * Asks a replica until it answers or is no longer of this slot (`cancelled`). A replica that acts on a newer record
+   * is asked again when that record has been adopted.
    */
   async ask<N extends MessageName>(
     peer: PeerId,

@@ -105,13 +105,10 @@ export class MapKeeper {
 /** False for a map to ignore; refuses one that contradicts ours. */
 export function isNewer(ours: ClusterMap, map: ClusterMap): boolean {
   if (map.clusterId !== ours.clusterId || map.lineage !== ours.lineage) {
-    refuse(
-      'wrong-cluster',
-      `The map belongs to cluster ${map.clusterId} (lineage ${map.lineage}), this peer to ${ours.clusterId} (lineage ${ours.lineage})`,
-      {
-        advice: 'A cloned or replaced master wrote it; stop that master, or run dfs-master recover',
-      },
-    );
+    const identityOf = ({ clusterId, lineage }: ClusterMap): string => `${clusterId} (lineage ${lineage})`;
+    refuse('wrong-cluster', `The map belongs to cluster ${identityOf(map)}, this peer to ${identityOf(ours)}`, {
+      advice: 'A cloned or replaced master wrote it; stop that master, or run dfs-master recover',
+    });
   }
   if (map.epoch === ours.epoch && map.masterIncarnation !== ours.masterIncarnation) {
     refuse('wrong-cluster', `Two maps of epoch ${map.epoch} come from different starts of the master`, {

@@ -153,7 +153,7 @@ export class Peer {
     return isWildcard && yourAddress !== '' ? `${yourAddress}:${port}` : this.address;
   }
 
-  // --- Maps ------------------------------------------------------------------------------------------------------------
+  // --- Maps ----------------------------------------------------------------------------------------------------------
 
   async #acceptMap(map: ClusterMap): Promise<void> {
     await this.#maps.accept(map);
@@ -207,7 +207,7 @@ export class Peer {
     });
   }
 
-  // --- Requests --------------------------------------------------------------------------------------------------------
+  // --- Requests ------------------------------------------------------------------------------------------------------
 
   #onHello(hello: HelloRequest, session: Session): HelloReply {
     this.#callers.admit(hello, session, this.#maps.map);
@@ -262,7 +262,7 @@ export class Peer {
     this.#options.onFatal(error);
   }
 
-  // --- Chores ----------------------------------------------------------------------------------------------------------
+  // --- Chores --------------------------------------------------------------------------------------------------------
 
   #startChores(): void {
     const { clock, log } = this.#environment;

@@ -168,7 +168,7 @@ export class ReadPath {
     }
   }
 
-  // --- Repair ----------------------------------------------------------------------------------------------------------
+  // --- Repair --------------------------------------------------------------------------------------------------------
 
   #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
     const { repair, replica } = this.#parts;

@@ -211,7 +211,7 @@ export class ReplicaLink {
     for (const session of sessions) session?.close(reason);
   }
 
-  // --- Beacons and silence --------------------------------------------------------------------------------------------
+  // --- Beacons and silence -------------------------------------------------------------------------------------------
 
   #scheduleTick(): void {
     if (this.#closed) return;

@@ -129,7 +129,7 @@ describe('joining', () => {
     }
   });
 
-  test('a new address moves nothing, and a new weight only what it must: the tokens stay as at the first joining', () => {
+  test('a new address moves nothing, and a new weight only what it must: tokens stay as at the first joining', () => {
     const map = withPeerJoined(joinedCluster(1), { ...joinRequest(2), weight: 3 }, nobody).map;
     const { peer } = withPeerJoined(map, { ...joinRequest(2), address: '10.1.1.1:9', weight: 2 }, nobody);
     const tokens = { tokenAddress: '10.0.0.2:7421', tokenWeight: 3 };
