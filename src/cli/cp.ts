@@ -29,7 +29,7 @@ export async function copy(
   const client = await context.connect();
   const progress = new Progress(context.terminal, context.clock, context.settings);
   try {
-    const file = await client.get(from, { signal: context.interrupted });
+    const file = await client.get(from, { signal: context.interrupted, reuseMemory: true });
     progress.subject(to);
     progress.expectOnly(file.stat.size);
     const receipt = await client.put(to, progress.counting(file.body), {

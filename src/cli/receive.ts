@@ -159,6 +159,7 @@ async function receiveOne(context: Context, client: FileClient, item: Item, way:
   const getOptions: GetOptions = {
     signal: context.interrupted,
     consistency: way.given.staleOk ? 'any' : 'linearizable',
+    reuseMemory: true,
     ...(way.given.range === undefined ? {} : { range: way.given.range }),
   };
   if (item.target === undefined) return toStandardOutput(context, await client.get(item.name, getOptions), way);

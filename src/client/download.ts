@@ -8,6 +8,7 @@
 import { runningXxh64 } from '../core/checksum.js';
 import { DfsError, refuse, toDfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { FileReader, Head, ReadOptions } from './file-reader.js';
 import { checksumOf, segmentSizeOf, toStat } from './file-record.js';
@@ -20,6 +21,7 @@ export interface DownloadOptions extends ReadOptions {
   readonly start: number;
   /** Undefined: to the end of the file. */
   readonly end: number | undefined;
+  readonly reuseMemory: boolean;
 }
 
 interface Piece {
@@ -42,7 +44,8 @@ export async function openFile(reader: FileReader, options: DownloadOptions): Pr
   const isWhole = range.start === 0 && range.end === record.size;
   if (isWhole && record.size <= limits.blockBytes) checkSmall(head);
   const pieces = piecesOf(reader, options, { head, range });
-  const body = isWhole && record.size > limits.blockBytes ? verified(pieces, record) : pieces;
+  const whole = isWhole && record.size > limits.blockBytes ? verified(pieces, record) : pieces;
+  const body = options.reuseMemory ? reusing(whole) : whole;
   return new OpenedFile(head, range, body);
 }
 
@@ -141,6 +144,14 @@ async function* verified(pieces: AsyncIterable<Uint8Array>, record: WireFileReco
   }
   if (seenBytes !== record.size || checksum.digest() !== checksumOf(record)) throw wholeMismatch(record);
   if (held !== undefined) yield held;
+}
+
+/** When the next piece is asked for, nobody reads the one before any more. */
+async function* reusing(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const piece of pieces) {
+    yield piece;
+    givePayloadMemory(piece);
+  }
 }
 
 /** The sum of the only block is the checksum of the whole. */

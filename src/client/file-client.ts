@@ -145,7 +145,12 @@ export class FileClient {
   async get(name: string, options: GetOptions = {}): Promise<ReceivedFile> {
     const { start, end } = options.range ?? { start: 0 };
     checkRange(start, end);
-    return openFile(this.#parts.reader, { ...this.#readOptions(name, options), start, end });
+    return openFile(this.#parts.reader, {
+      ...this.#readOptions(name, options),
+      start,
+      end,
+      reuseMemory: options.reuseMemory ?? false,
+    });
   }
 
   async stat(name: string, options: StatOptions = {}): Promise<FileStat> {

@@ -110,6 +110,11 @@ export interface GetOptions extends StatOptions {
   readonly range?: { readonly start: number; readonly end?: number };
   /** Refused `gone` when the file has another version. */
   readonly ifVersion?: string;
+  /**
+   * Each piece of the body is valid only until the next one is asked for; its memory is then used again. For readers
+   * that are done with a piece by then, such as one that writes to a file: a large transfer takes far less memory.
+   */
+  readonly reuseMemory?: boolean;
 }
 
 /** An opened file. Its body keeps the version it began with, or ends with the refusal `gone`. */

@@ -5,6 +5,7 @@
  * never replaces the version before it. Bytes given as one array are not copied.
  */
 import { refuse } from '../core/errors.js';
+import { takePayloadMemory } from '../core/payload-memory.js';
 import type { Source } from './results.js';
 
 /** A first buffer for a source of unknown size; most small files end within it. */
@@ -15,8 +16,6 @@ export interface CutOptions {
   readonly size: number | undefined;
   /** Called whenever the source gave something. */
   readonly onBytes: () => void;
-  /** Memory of segments that are done with, to be used again: each whole, of any size. */
-  readonly spare: Uint8Array[];
 }
 
 /** Yields at least one segment, which is empty for an empty source. */
@@ -52,11 +51,11 @@ async function* cutArray(bytes: Uint8Array, { segmentBytes, size }: CutOptions):
 
 async function* cutStream(
   source: AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>,
-  { segmentBytes, size, onBytes, spare }: CutOptions,
+  { segmentBytes, size, onBytes }: CutOptions,
 ): AsyncGenerator<Uint8Array> {
   let seenBytes = 0;
   let segments = 0;
-  const filling = new GrowingBuffer(segmentBytes, spare);
+  const filling = new GrowingBuffer(segmentBytes);
   for await (const given of source) {
     const chunk = toChunk(given);
     seenBytes += chunk.length;
@@ -100,13 +99,11 @@ function tooShort(seenBytes: number, size: number): never {
 /** Collects up to `capacity` bytes, in memory that grows with what comes. */
 class GrowingBuffer {
   readonly #capacity: number;
-  readonly #spare: Uint8Array[];
   #bytes: Uint8Array = new Uint8Array(0);
   usedBytes = 0;
 
-  constructor(capacity: number, spare: Uint8Array[]) {
+  constructor(capacity: number) {
     this.#capacity = capacity;
-    this.#spare = spare;
   }
 
   get isFull(): boolean {
@@ -134,8 +131,7 @@ class GrowingBuffer {
   #grow(neededBytes: number, expectedBytes: number | undefined): void {
     const wanted = expectedBytes ?? Math.max(firstBufferBytes, this.#bytes.length * 4);
     const sizeBytes = Math.min(this.#capacity, Math.max(wanted, neededBytes));
-    const spare = sizeBytes === this.#capacity ? this.#spare.pop() : undefined;
-    const grown = spare?.length === sizeBytes ? spare : new Uint8Array(sizeBytes);
+    const grown = takePayloadMemory(sizeBytes);
     grown.set(this.#bytes.subarray(0, this.usedBytes));
     this.#bytes = grown;
   }

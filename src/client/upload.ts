@@ -13,6 +13,7 @@ import type { Environment } from '../core/environment.js';
 import { refuse, toDfsError } from '../core/errors.js';
 import { type TimedId, toTimedId, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { Patience } from './patience.js';
 import { type Acknowledged, toReceipt } from './receipt.js';
 import { RequestIdentity } from './request-identity.js';
@@ -64,7 +65,6 @@ export class Upload {
   readonly #environment: Environment;
   readonly #options: UploadOptions;
   readonly #window = new TransferWindow();
-  readonly #spare: Uint8Array[] = [];
   readonly #underWay = new Set<Promise<void>>();
   readonly #startedMs: number;
   #uploadId: TimedId | undefined;
@@ -92,7 +92,7 @@ export class Upload {
     }
     const { patience, name } = this.#options;
     const onBytes = (): void => patience.progress();
-    const segments = cutIntoSegments(source, { segmentBytes, size, onBytes, spare: this.#spare });
+    const segments = cutIntoSegments(source, { segmentBytes, size, onBytes });
     this.#isOwnMemory = bytes === undefined;
     const watch = patience.watch((ending) => this.#fail(patience.errorOf(ending, `Storing ${name}`)));
     try {
@@ -172,7 +172,7 @@ export class Upload {
     this.#attempts = Math.max(this.#attempts, served.attempts);
     this.#stored(bytes.length);
     // An abandoned attempt may still be sending these bytes; after a single one that was answered nobody is.
-    if (served.attempts === 1 && this.#isOwnMemory && bytes.buffer.byteLength === bytes.length) this.#spare.push(bytes);
+    if (served.attempts === 1 && this.#isOwnMemory) givePayloadMemory(bytes);
   }
 
   /** The upload's id decides where its segments go, so the cluster's clock must be known before the first one. */

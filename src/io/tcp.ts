@@ -17,6 +17,7 @@ import { FrameDecoder, frameHeadBytes, WireViolation, writeHead } from '../proto
 const gatherBlockBytes = 64 * 1024;
 const copiedPayloadBytesMax = 8 * 1024; // below this a copy is cheaper than one more piece in the write
 const writeBytesMax = 512 * 1024;
+const readBufferBytes = 128 * 1024;
 const roomBytes = limits.replyBytesInFlightMax / 2;
 const endWithinMs = 2000; // the other side has so long to take the last frames and close
 
@@ -64,12 +65,16 @@ class TcpConnection implements Connection {
   start(onConnection: OnConnection): void {
     const socket = this.#socket;
     socket.setNoDelay(true);
-    socket.on('data', (chunk) => this.#decode(() => this.#decoder.push(chunk)));
     socket.on('end', () => this.#finish('The other side closed the connection'));
     socket.on('error', (error) => this.#finish(`The connection broke: ${error.message}`));
     socket.on('close', () => this.#finish('The connection closed'));
     this.#handler = onConnection(this);
     if (this.#closed) socket.destroy();
+  }
+
+  /** The bytes may be overwritten once this returns. */
+  take(chunk: Buffer): void {
+    this.#decode(() => this.#decoder.push(chunk));
   }
 
   get queuedBytes(): number {
@@ -257,7 +262,9 @@ async function listen(address: Address, onConnection: OnConnection): ReturnType<
   const server = net.createServer({ pauseOnConnect: false }, (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    new TcpConnection(socket).start(onConnection);
+    const connection = new TcpConnection(socket);
+    connection.start(onConnection);
+    socket.on('data', (chunk) => connection.take(chunk));
   });
   const close = (): Promise<void> =>
     new Promise((resolve) => {
@@ -280,7 +287,16 @@ function connect(
 ): ReturnType<Network['connect']> {
   return new Promise((resolve, reject) => {
     const { host, port } = parseConnectAddress(address);
-    const socket = net.connect({ host, port, noDelay: true });
+    let connection: TcpConnection | undefined;
+    const onread = {
+      // One buffer for all that arrives: payloads are gathered from it, and nothing else of it is kept.
+      buffer: Buffer.allocUnsafeSlow(readBufferBytes),
+      callback: (count: number, { buffer }: Uint8Array): boolean => {
+        connection?.take(Buffer.from(buffer, 0, count));
+        return true;
+      },
+    };
+    const socket = net.connect({ host, port, noDelay: true, onread });
     const fail = (message: string, refused: boolean): void => {
       clearTimeout(timer);
       socket.destroy();
@@ -297,7 +313,7 @@ function connect(
     socket.once('connect', () => {
       clearTimeout(timer);
       socket.off('error', onError);
-      const connection = new TcpConnection(socket);
+      connection = new TcpConnection(socket);
       connection.start(onConnection);
       resolve(connection);
     });

@@ -10,6 +10,7 @@ import { blockCount, foldSums, xxh64 } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 import type { Frame, FrameType } from '../core/network.js';
+import { takePayloadMemory } from '../core/payload-memory.js';
 import { type Header, unpackPlain } from './codec.js';
 
 /** Version of this layout; the first 13 bytes keep their meaning in every version. */
@@ -120,7 +121,7 @@ export class FrameDecoder {
     while (offset < chunk.length && !this.#paused) {
       offset = this.#arrival ? this.#fillPayload(this.#arrival, chunk, offset) : this.#collectHead(chunk, offset);
     }
-    if (offset < chunk.length) this.#leftover.push(chunk.subarray(offset));
+    if (offset < chunk.length) this.#leftover.push(Buffer.from(chunk.subarray(offset))); // a copy: see above
   }
 
   pause(): void {
@@ -201,7 +202,7 @@ export class FrameDecoder {
     }
     const sums = new Uint8Array(blockCount(payloadBytes) * 8);
     const sumsView = new DataView(sums.buffer);
-    this.#arrival = { head, announcedFold, payload: newPayload(payloadBytes), sums, sumsView, filledBytes: 0 };
+    this.#arrival = { head, announcedFold, payload: takePayloadMemory(payloadBytes), sums, sumsView, filledBytes: 0 };
   }
 
   #fillPayload(arrival: Arrival, chunk: Uint8Array, offset: number): number {
@@ -224,12 +225,6 @@ export class FrameDecoder {
     }
     return offset + count;
   }
-}
-
-/** Not cleared first (every byte is written before anyone sees it), and a plain Uint8Array: no Buffer's `slice`. */
-function newPayload(sizeBytes: number): Uint8Array {
-  const buffer = Buffer.allocUnsafe(sizeBytes);
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, sizeBytes);
 }
 
 function checkMagic(source: Uint8Array, start: number, availableBytes: number): void {

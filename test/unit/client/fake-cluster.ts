@@ -17,7 +17,8 @@ import { systemClock } from '../../../src/io/clock.js';
 import { systemRandom } from '../../../src/io/random.js';
 import { CreditPool } from '../../../src/protocol/credit.js';
 import { encodeMap } from '../../../src/protocol/map-codec.js';
-import type { MessageName, WireFileRecord } from '../../../src/protocol/messages.js';
+import type { WireFileRecord } from '../../../src/protocol/message-fields.js';
+import type { MessageName } from '../../../src/protocol/messages.js';
 import { encodeListRows } from '../../../src/protocol/rows.js';
 import {
   type AnyIncoming,

@@ -154,6 +154,18 @@ describe('a transfer', () => {
     expect(cluster.peers.flatMap((peer) => peer.requests)).toEqual([]);
   });
 
+  it('may use the memory of each piece again once the next one is asked for', async () => {
+    const bytes = noise(40 * mebibyte);
+    await client.put('big', Readable.from([bytes]));
+    const copies: Buffer[] = [];
+    for await (const piece of (await client.get('big', { reuseMemory: true })).body) {
+      copies.push(Buffer.from(piece));
+    }
+    expect(Buffer.compare(Buffer.concat(copies), bytes)).toBe(0);
+    const again = await (await client.get('big', { reuseMemory: true })).bytes();
+    expect(Buffer.compare(again, bytes)).toBe(0);
+  });
+
   it('whose reader stops early asks for no more', async () => {
     await client.put('big', noise(60 * mebibyte), { segmentBytes: mebibyte });
     for await (const piece of (await client.get('big')).body) if (piece.length > 0) break;

@@ -1,0 +1,27 @@
+import { expect, it } from 'vitest';
+import { givePayloadMemory, takePayloadMemory } from '../../../src/core/payload-memory.js';
+
+const mebibyte = 1024 * 1024;
+
+it('memory given back is taken again, once, for the same size', () => {
+  const bytes = takePayloadMemory(3 * mebibyte);
+  givePayloadMemory(bytes);
+  expect(takePayloadMemory(2 * mebibyte)).not.toBe(bytes);
+  expect(takePayloadMemory(3 * mebibyte)).toBe(bytes);
+  expect(takePayloadMemory(3 * mebibyte)).not.toBe(bytes);
+});
+
+it('small memory, parts of memory and Buffers are left to the collector', () => {
+  const whole = new Uint8Array(4 * mebibyte);
+  for (const bytes of [new Uint8Array(5000), whole.subarray(mebibyte), Buffer.alloc(3 * mebibyte)]) {
+    givePayloadMemory(bytes);
+    expect(takePayloadMemory(bytes.length)).not.toBe(bytes);
+  }
+});
+
+it('no more than a few transfers need is kept', () => {
+  const given = Array.from({ length: 40 }, () => new Uint8Array(mebibyte));
+  for (const bytes of given) givePayloadMemory(bytes);
+  const taken = given.map(() => takePayloadMemory(mebibyte));
+  expect(taken.filter((bytes) => given.includes(bytes))).toHaveLength(32);
+});
