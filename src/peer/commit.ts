@@ -100,15 +100,22 @@ export class Commits {
     return this.acknowledge(led, entry, new Set(led.record.inSync));
   }
 
-  /** Takes back, everywhere it was sent, what could not be committed; then says why. */
+  /**
+   * Takes back, everywhere it was sent, what could not be committed; then says why. While one replica has not confirmed
+   * that, the outcome is unknown (F8).
+   */
   async #rollBack(led: LedSlot, entries: readonly Entry[], replication: Replication, cause: unknown): Promise<never> {
     if (!(cause instanceof DfsError)) throw cause;
     if (led.isOver || isRefusal(cause, 'unknown-outcome')) throw outcomeUnknown(cause);
+    replication.giveUp();
     const settled = [...replication.sentTo].map(async (peer) => {
+      // Bytes that wait for credit are overtaken by what is sent later: first nothing of the write may be under way.
+      await replication.answeredBy(peer);
       for (const { key } of entries) await this.#settleAt(led, peer, key);
     });
-    await Promise.all(settled);
-    if (led.isOver) throw outcomeUnknown(cause);
+    const failed = (await Promise.allSettled(settled)).find((each) => each.status === 'rejected');
+    if (failed !== undefined && !(failed.reason instanceof DfsError)) throw failed.reason;
+    if (led.isOver || failed !== undefined) throw outcomeUnknown(failed?.reason ?? cause);
     throw cause;
   }
 
@@ -153,5 +160,7 @@ function onOwnCommitFailed(error: unknown): never {
 
 function outcomeUnknown(cause: DfsError): DfsError {
   if (cause.code === 'unknown-outcome') return cause;
-  return new DfsError('unknown-outcome', 'The slot got another primary while the write was under way', { cause });
+  return new DfsError('unknown-outcome', `The write could be neither committed nor taken back: ${cause.message}`, {
+    cause,
+  });
 }

@@ -35,6 +35,8 @@ export async function onWishes(parts: HandoverParts, request: Incoming<'wish-han
   return {};
 }
 
+const slotsAtOnce = 200;
+
 /** Everything that somebody else could serve. */
 export async function handOverAll(parts: HandoverParts, me: PeerId): Promise<void> {
   const wishes: Wish[] = [];
@@ -42,7 +44,8 @@ export async function handOverAll(parts: HandoverParts, me: PeerId): Promise<voi
     const to = led.record.inSync.find((peer) => peer !== me && parts.leadership.isReached(peer));
     if (led.phase === 'serving' && to !== undefined) wishes.push({ led, to });
   }
-  await handOver(parts, wishes);
+  // A part at a time: a slot waits for the master's answer to its own part only.
+  for (let at = 0; at < wishes.length; at += slotsAtOnce) await handOver(parts, wishes.slice(at, at + slotsAtOnce));
 }
 
 async function handOver(parts: HandoverParts, wishes: readonly Wish[]): Promise<void> {

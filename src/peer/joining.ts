@@ -34,7 +34,8 @@ export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId, tota
     led.require(peer);
     await led.writesBegunBefore();
     add(total, await parts.comparison.settleSlot(led, peer));
-    while (storeId !== undefined && isStillJoining(led, peer)) {
+    // No longer pending: a record without it came between, and writes passed it by since. Compare anew.
+    while (storeId !== undefined && led.isPending(peer) && isStillJoining(led, peer)) {
       await parts.ask({ led, op: 'add', peer, storeId });
     }
   } catch (error) {

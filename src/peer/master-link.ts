@@ -31,6 +31,8 @@ export interface MasterLinkParts {
   /** The address others reach this peer at; `yourAddress` is what the master sees. */
   advertised(yourAddress: string): Address;
   mapEpoch(): number;
+  /** Of the map this peer follows. */
+  lineage(): string | undefined;
   /** Resolves when the map is durable here. */
   onMap(map: ClusterMap): Promise<void>;
   onJoined(clusterId: string, peerId: PeerId): Promise<void>;
@@ -39,7 +41,7 @@ export interface MasterLinkParts {
 }
 
 const changesAtOnce = 500;
-const changeTimeoutMs = 5000;
+const changeTimeoutMs = 2000;
 /** An older process on the same folder may need so long to end. */
 const rejectedForMs = 3000;
 
@@ -119,6 +121,8 @@ export class MasterLink {
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
       this.#parts.environment.log.warn({ error: error.message }, 'the master did not answer a change of the map');
+      // After a cut the old connection would wait out TCP's back-off; a new one is there at once.
+      if (error.code === 'timed-out') session.close('the master did not answer');
       return false;
     }
   }
@@ -182,6 +186,7 @@ export class MasterLink {
           zone: this.#parts.zone,
           weight: this.#parts.weight,
           mapEpoch: this.#parts.mapEpoch(),
+          ...this.#lineage(),
         },
         { timeoutMs: changeTimeoutMs },
       );
@@ -195,6 +200,11 @@ export class MasterLink {
       session.close('joining failed');
       throw error;
     }
+  }
+
+  #lineage(): { lineage?: string } {
+    const lineage = this.#parts.lineage();
+    return lineage === undefined ? {} : { lineage };
   }
 
   /** A peer that has joined goes on serving, whatever now answers at the master's address (S9). */

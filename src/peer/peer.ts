@@ -105,6 +105,7 @@ export class Peer {
       weight: options.weight,
       advertised: (yourAddress) => this.#advertised(yourAddress),
       mapEpoch: () => this.#maps.epoch,
+      lineage: () => this.#maps.map?.lineage,
       onMap: (map) => this.#acceptMap(map),
       onJoined: (clusterId, peerId) => stores.folder.saveJoined(clusterId, peerId),
       onRejected: (error) => options.onFatal(error),
@@ -244,8 +245,10 @@ export class Peer {
       files += amounts?.files ?? 0;
       logicalBytes += amounts?.logicalBytes ?? 0;
     }
+    const lineage = this.#maps.map?.lineage;
     return {
       mapEpoch: this.#maps.epoch,
+      ...(lineage === undefined ? {} : { lineage }),
       incarnation: this.#folder.identity.incarnation,
       lagMs: this.#lag.takeWorstMs(),
       freeBytes: Math.floor(freeBytes),

@@ -20,10 +20,11 @@ export class Replication {
   readonly #slot: LedSlot;
   readonly #message: Replicated;
   readonly #sentTo = new Set<PeerId>();
-  readonly #asking = new Set<PeerId>();
+  readonly #asking = new Map<PeerId, Promise<void>>();
   readonly #durableAt = new Set<PeerId>();
   readonly #replicated: Deferred<void> = defer();
   readonly #ended: Deferred<void> = defer();
+  #isOver = false;
 
   constructor(slot: LedSlot, message: Replicated) {
     this.#slot = slot;
@@ -50,7 +51,18 @@ export class Replication {
     return this.#durableAt;
   }
 
+  /** Resolves when nothing of it is on its way to the replica any more: a roll-back sent then cannot be overtaken. */
+  async answeredBy(peer: PeerId): Promise<void> {
+    await this.#asking.get(peer);
+  }
+
+  /** Nobody gets it any more: whoever has rolled back must not hold it again (F8). */
+  giveUp(): void {
+    this.#isOver = true;
+  }
+
   onEnded(): void {
+    this.#isOver = true;
     this.#ended.resolve();
   }
 
@@ -62,6 +74,7 @@ export class Replication {
       );
       return;
     }
+    if (this.#isOver) return;
     const required = this.#slot.required();
     for (const peer of required) if (!this.#asking.has(peer) && !this.#durableAt.has(peer)) this.#send(peer);
     if (required.every((peer) => this.#durableAt.has(peer))) this.#replicated.resolve();
@@ -69,8 +82,7 @@ export class Replication {
 
   #send(peer: PeerId): void {
     this.#sentTo.add(peer);
-    this.#asking.add(peer);
-    this.#slot
+    const asking = this.#slot
       .ask(peer, 'replicate', (fenced) => ({ ...fenced, ...this.#message.header }), this.#message)
       .then(
         () => {
@@ -80,13 +92,16 @@ export class Replication {
         },
         (error: unknown) => this.#onRefused(peer, error),
       );
+    this.#asking.set(peer, asking);
   }
 
   #onRefused(peer: PeerId, error: unknown): void {
     this.#asking.delete(peer);
     // Cancelled: the record no longer names the peer, or the term is over; step() knows which.
     if (isRefusal(error, 'cancelled')) this.step();
-    else if (this.#slot.isRequired(peer)) this.#replicated.reject(error);
-    else this.step();
+    else if (this.#slot.isRequired(peer)) {
+      this.giveUp();
+      this.#replicated.reject(error);
+    } else this.step();
   }
 }

@@ -124,7 +124,7 @@ export async function writeSegment(
   await store.create(id, encodeHeader({ identity, length: bytes.length, sums }), bytes);
 }
 
-/** Reads what a file says of itself, for files that no entry names: undefined when it is missing or says nothing sound. */
+/** What a file says of itself, for files that no entry names; undefined when it is missing or says nothing sound. */
 export async function readHeader(store: ByteStore, id: FileId): Promise<SegmentHeader | undefined> {
   const found = await readOrDamaged(store, id, { offset: 0, length: limits.fileHeaderBytes });
   return found instanceof Uint8Array ? decodeHeader(found) : undefined;
