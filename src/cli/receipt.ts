@@ -1,5 +1,5 @@
 /** How the receipt of a stored file is shown: where it is kept, and how many copies were durable by then. */
-import type { Receipt } from '../client/results.js';
+import type { Copies, Receipt } from '../client/results.js';
 import { shownName } from './escaping.js';
 import type { Paint } from './paint.js';
 import { formatBytes } from './units.js';
@@ -13,9 +13,14 @@ export function toReceiptJson(receipt: Receipt): object {
   };
 }
 
+/** While a slot moves there may be more than are wanted. */
+export function toCopiesText({ durable, wanted }: Copies): string {
+  return durable > wanted ? `${durable} copies (${wanted} wanted)` : `${durable} of ${wanted} copies`;
+}
+
 export function toReceiptText(receipt: Receipt, paint: Paint): string {
   const { copies, primary, backups } = receipt;
-  const durable = `${copies.durable} of ${copies.wanted} copies durable${receipt.degraded ? ', degraded' : ''}`;
+  const durable = `${toCopiesText(copies)} durable${receipt.degraded ? ', degraded' : ''}`;
   const on = [primary, ...backups].map((peer) => `${peer.id} ${peer.address}`).join(' + ');
   return [
     paint.bold(shownName(receipt.name)),

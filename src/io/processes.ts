@@ -3,7 +3,6 @@
  *
  * Children run in sessions of their own: a Ctrl-C in the terminal reaches only the parent, which stops them in order.
  */
-import { spawn } from 'node:child_process';
 import { accessSync, closeSync, constants, openSync, realpathSync } from 'node:fs';
 import { delimiter, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,6 +36,7 @@ export const processes: Processes = {
   },
 
   async start(program, { args, logFile }) {
+    const { spawn } = await import('node:child_process'); // few commands start processes
     const log = openSync(logFile, 'a');
     const child = spawn(join(programFolder, program), args, { stdio: ['ignore', log, log], detached: true });
     closeSync(log);

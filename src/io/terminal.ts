@@ -4,7 +4,6 @@
  * A reader that goes away (`| head`) is told apart from every other failure, so that it ends the program quietly.
  */
 import { once } from 'node:events';
-import { createInterface } from 'node:readline/promises';
 import type { WriteStream } from 'node:tty';
 import { type LiveLine, OutputClosed, type Sink, type Terminal } from '../core/local-machine.js';
 
@@ -58,6 +57,7 @@ export function openTerminal(): Terminal {
     input: { isTerminal: process.stdin.isTTY === true, read: readInput },
 
     async ask(question) {
+      const { createInterface } = await import('node:readline/promises');
       const prompt = createInterface({ input: process.stdin, output: process.stderr });
       try {
         return await prompt.question(question);
