@@ -59,14 +59,20 @@ export class MapKeeper {
 
   /** Resolves when the map, or a newer one, is durable here. Refuses a map that must not be believed. */
   async accept(map: ClusterMap): Promise<void> {
-    if (this.#map !== undefined && !isNewer(this.#map, map)) return this.#saving;
-    this.#map = map;
-    this.#encoded = encodeMap(map);
-    this.#events.onMap(map);
-    const changed = this.#changed;
-    this.#changed = defer();
-    changed.resolve();
-    while (this.#durableEpoch < map.epoch) {
+    if (this.#map === undefined || isNewer(this.#map, map)) {
+      this.#map = map;
+      this.#encoded = encodeMap(map);
+      this.#events.onMap(map);
+      const changed = this.#changed;
+      this.#changed = defer();
+      changed.resolve();
+    }
+    await this.makeDurable();
+  }
+
+  /** Resolves when the newest map is durable; tries again what a full disk has refused. Throws `no-space`. */
+  async makeDurable(): Promise<void> {
+    while (this.#durableEpoch < this.epoch) {
       this.#saving ??= this.#save().finally(() => {
         this.#saving = undefined;
       });

@@ -42,6 +42,8 @@ export interface MasterLinkParts {
 
 const changesAtOnce = 500;
 const changeTimeoutMs = 2000;
+/** A master that has just started answers after it has listened for a while. */
+const joinTimeoutMs = 5000;
 /** An older process on the same folder may need so long to end. */
 const rejectedForMs = 3000;
 
@@ -188,7 +190,7 @@ export class MasterLink {
           mapEpoch: this.#parts.mapEpoch(),
           ...this.#lineage(),
         },
-        { timeoutMs: changeTimeoutMs },
+        { timeoutMs: joinTimeoutMs },
       );
       if (answer.payload === undefined) throw new DfsError('invalid', 'The master answered a join without a map');
       await this.#parts.onJoined(answer.header.clusterId, answer.header.peerId);

@@ -279,6 +279,7 @@ export class Peer {
     };
     chore(() => this.#checkFolder());
     chore(() => this.#admission.measure(this.#bytes));
+    chore(() => this.#maps.makeDurable());
     chore(() => this.#callers.forgetOld());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());

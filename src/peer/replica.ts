@@ -5,14 +5,15 @@
  * raises it, durably, before anything is answered (F4). Serves S1, S3, S4.
  */
 import { peerOf } from '../cluster/map.js';
-import { refuse } from '../core/errors.js';
+import { DfsError, refuse } from '../core/errors.js';
+import { compareVersions, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
 import { decodeIdRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
 import type { Incoming, Outgoing, Session } from '../protocol/session.js';
 import type { Admission } from './admission.js';
 import type { Copies } from './copies.js';
-import { isEntryKey, queueKeyOf, type StoredEntry } from './entry.js';
+import { type EntryKey, isEntryKey, queueKeyOf, type StoredEntry } from './entry.js';
 import type { EntryIndex, Fence } from './entry-index.js';
 import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
 import type { Identity } from './identity.js';
@@ -97,7 +98,11 @@ export class Replica {
     const { index, copies, admission } = this.#parts;
     return this.queue.run(queueKeyOf(key), async () => {
       if (given === undefined) return { header: { ignored: await index.settle(fence, key, asOf, undefined) } };
-      admission.admitSpace();
+      const held = this.#versionOf(key);
+      // A roll-back finds most replicas as they should be, and a full one must be able to say so.
+      if (held !== undefined && compareVersions(held, given.version) === 0) return { header: { ignored: false } };
+      const isRollBack = held !== undefined && compareVersions(held, given.version) > 0;
+      if (!isRollBack) admission.admitSpace();
       const { sums, ...entry } = given;
       const placed = await copies.stage(entry, request.payload ?? nothing, sums);
       const stored = { ...entry, placed };
@@ -109,11 +114,18 @@ export class Replica {
     });
   }
 
+  /** Undefined for a key that is absent or unreadable. */
+  #versionOf(key: EntryKey): Version | undefined {
+    const found = this.#parts.index.lookup(key);
+    return found.state === 'present' ? found.entry.version : undefined;
+  }
+
+  /** After a failure of the disk nobody knows whether the entry names the bytes: they stay. */
   async #orDiscard<T>(placed: StoredEntry['placed'], step: Promise<T>): Promise<T> {
     try {
       return await step;
     } catch (error) {
-      await this.#parts.copies.discard(placed);
+      if (error instanceof DfsError) await this.#parts.copies.discard(placed);
       throw error;
     }
   }

@@ -3,7 +3,7 @@
  *
  * Inside the key's queue, in this order: request id, conditions, version (rule F5). Serves S1, S2, S6.
  */
-import { xxh64 } from '../core/checksum.js';
+import { sameBytes, xxh64 } from '../core/checksum.js';
 import { refuse } from '../core/errors.js';
 import { compareVersions, formatVersion, type TimedId, timeOfId, toHex, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
@@ -84,7 +84,10 @@ export class WritePath {
         modifiedAtMs: nowMs,
       };
       const record = toEntry(change.key, 'record', version, body);
-      return this.#parts.commits.commit(change.led, [record, ...this.#voidOf(before, version)], content, change.mark);
+      // The same upload under a new request id replaces nothing: its segments stay.
+      const isReplaced = before !== undefined && !sameBytes(before.uploadId, header.uploadId);
+      const voids = isReplaced ? this.#voidOf(before, version) : [];
+      return this.#parts.commits.commit(change.led, [record, ...voids], content, change.mark);
     });
   }
 
@@ -235,8 +238,8 @@ export class WritePath {
   }
 
   /** The upload of a replaced record is void from now on: no late commit may name it (F13). */
-  #voidOf(before: RecordBody | undefined, version: Version): readonly Entry[] {
-    if (before === undefined || before.segments <= 1) return [];
+  #voidOf(before: RecordBody, version: Version): readonly Entry[] {
+    if (before.segments <= 1) return [];
     const { bucket, name, uploadId, segments } = before;
     const body = { bucket, name, uploadId, segments, sinceMs: this.#parts.clock.nowMs() };
     return [toEntry(keyOfVoid(before, uploadId), 'void', version, body)];
