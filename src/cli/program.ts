@@ -108,9 +108,9 @@ async function parse(argv: readonly string[], world: World): Promise<Plan> {
     .exitOverride()
     .configureOutput({ writeOut: (text) => printed.push(text), writeErr: (text) => complaints.push(text) })
     .option('--config <file>', 'a TOML file with these settings (DFS_CONFIG)');
-  for (const [name, { takes, about }] of Object.entries(settingsTable)) {
-    const flags = takes === undefined ? `--${name}` : `--${name} <${takes}>`;
-    program.addOption(new CommanderOption(flags, `${about}`));
+  for (const [name, setting] of Object.entries(settingsTable)) {
+    const long = setting.takes === undefined ? `--${name}` : `--${name} <${setting.takes}>`;
+    program.addOption(new CommanderOption('short' in setting ? `-${setting.short}, ${long}` : long, setting.about));
   }
   addExamples(program, examples);
 

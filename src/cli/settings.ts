@@ -25,7 +25,7 @@ export const settingsTable = {
   master: { takes: 'host:port,…', about: `the master's address, or several (${defaultMaster})` },
   bucket: { takes: 'name', about: 'the bucket to work in (files)' },
   json: { takes: undefined, about: 'print JSON: one document, or one object a line' },
-  quiet: { takes: undefined, about: 'print errors only' },
+  quiet: { short: 'q', takes: undefined, about: 'print errors only' },
   timeout: { takes: 'seconds', about: `longest time without progress (${timing.clientTimeoutMs / 1000})` },
   deadline: { takes: 'seconds', about: 'longest time for the whole operation (none)' },
   cache: { takes: 'dir', about: 'where the cluster map is remembered' },

@@ -3,12 +3,23 @@
  *
  * A reader that goes away (`| head`) is told apart from every other failure, so that it ends the program quietly.
  */
-import { once } from 'node:events';
 import type { WriteStream } from 'node:tty';
 import { type LiveLine, OutputClosed, type Sink, type Terminal } from '../core/local-machine.js';
 
 const columnsDefault = 80;
 const interruptSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Resolves when the stream takes more, or never will. */
+function roomIn(stream: WriteStream): Promise<void> {
+  const signs = ['drain', 'close', 'error'] as const;
+  return new Promise((resolve) => {
+    const onSign = (): void => {
+      for (const sign of signs) stream.off(sign, onSign);
+      resolve();
+    };
+    for (const sign of signs) stream.on(sign, onSign);
+  });
+}
 
 function toSink(stream: WriteStream, { mayFail }: { mayFail: boolean }): Sink {
   let closed = false;
@@ -28,7 +39,7 @@ function toSink(stream: WriteStream, { mayFail }: { mayFail: boolean }): Sink {
         throw new OutputClosed('The reader of the output has gone');
       }
       if (stream.write(content)) return;
-      await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => undefined);
+      await roomIn(stream);
       if (closed && !mayFail) throw new OutputClosed('The reader of the output has gone');
     },
   };
