@@ -7,7 +7,7 @@ import { hashOfName } from '../cluster/hashing.js';
 import { parseAddress } from '../core/address.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
-import { refuse } from '../core/errors.js';
+import { isRefusal, refuse } from '../core/errors.js';
 import { type Address, formatVersion } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
 import { checkBucket, checkName, checkPosition } from '../core/names.js';
@@ -137,6 +137,7 @@ export class FileClient {
       ifVersion: versionOf(options),
       patience: this.newPatience(options),
       onProgress: options.onProgress,
+      beforeLarge: () => this.#checkConditions(name, options),
     });
     return upload.run(source);
   }
@@ -256,6 +257,26 @@ export class FileClient {
       ifVersion: versionOf(options),
       patience: this.newPatience(options),
     };
+  }
+
+  /** Spares a large transfer that would be refused at its end; the primary decides again then. */
+  async #checkConditions(name: string, options: PutOptions): Promise<void> {
+    const { ifAbsent, ifVersion } = options;
+    if (!ifAbsent && ifVersion === undefined) return;
+    const version = await this.#versionNow(name, options);
+    if (ifAbsent && version !== undefined) refuse('conflict', `${name} exists already, with version ${version}`);
+    if (ifVersion !== undefined && version !== ifVersion) {
+      refuse('conflict', `${name} ${version === undefined ? 'does not exist' : `has version ${version}`}`);
+    }
+  }
+
+  async #versionNow(name: string, { signal }: PutOptions): Promise<string | undefined> {
+    try {
+      return (await this.stat(name, signal === undefined ? {} : { signal })).version;
+    } catch (error) {
+      if (isRefusal(error, 'not-found')) return undefined;
+      throw error;
+    }
   }
 
   async #change<N extends 'delete' | 'set-metadata'>(

@@ -33,6 +33,8 @@ export interface UploadOptions {
   readonly ifVersion: Version | undefined;
   readonly patience: Patience;
   readonly onProgress: ((storedBytes: number) => void) | undefined;
+  /** Called before the first byte of a file of several segments is sent; throws to refuse it. */
+  beforeLarge(): Promise<void>;
 }
 
 /** The content as the record will describe it. */
@@ -68,6 +70,7 @@ export class Upload {
   readonly #underWay = new Set<Promise<void>>();
   readonly #startedMs: number;
   #uploadId: TimedId | undefined;
+  #isAllowed: Promise<void> | undefined;
   #copies: Copies[] = [];
   #attempts = 1;
   #storedBytes = 0;
@@ -156,6 +159,8 @@ export class Upload {
 
   async #storeSegment(index: number, bytes: Uint8Array): Promise<void> {
     const { bucket, name, patience } = this.#options;
+    this.#isAllowed ??= this.#options.beforeLarge();
+    await this.#isAllowed;
     const uploadId = this.#uploadId ?? (await this.#makeUploadId());
     const sums = blockSums(bytes);
     const served = await this.#caller.call({

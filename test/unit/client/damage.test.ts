@@ -46,8 +46,8 @@ describe('damaged bytes', () => {
   });
 
   it('of a later segment come from another replica, and the bad copy is reported', async () => {
-    const bytes = noise(20 * mebibyte);
-    await client.put(name, bytes);
+    const bytes = noise(40 * mebibyte);
+    await client.put(name, bytes, { segmentBytes: mebibyte });
     rot(primary, 'get-segment');
     expect(Buffer.compare(await (await client.get(name)).bytes(), bytes)).toBe(0);
     const served = primary.named('get-segment');

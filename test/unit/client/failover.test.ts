@@ -215,4 +215,22 @@ describe('when peers fail', () => {
     await cluster.kill(primary);
     expect(Buffer.compare(await file.bytes(), bytes)).toBe(0);
   });
+
+  it('stored segments of a frozen peer are read from another after a short silence', async () => {
+    const bytes = noise(20 * 1024 * 1024);
+    await client.put(name, bytes);
+    const file = await client.get(name);
+    primary.script = () => never;
+    const startedMs = cluster.environment.clock.monotonicMs();
+    expect(Buffer.compare(await file.bytes(), bytes)).toBe(0);
+    expect(cluster.environment.clock.monotonicMs() - startedMs).toBeLessThan(2500);
+  });
+
+  it('a read that accepts any replica needs no primary', async () => {
+    await client.put(name, 'content');
+    await cluster.kill(primary);
+    const file = await client.get(name, { consistency: 'any' });
+    expect(Buffer.from(await file.bytes()).toString()).toBe('content');
+    await expect(client.get('absent', { consistency: 'any' })).rejects.toMatchObject({ code: 'not-found' });
+  });
 });

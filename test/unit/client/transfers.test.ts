@@ -57,6 +57,16 @@ describe('a transfer', () => {
     expect((await client.stat('kept')).version).toBe(receipt.version);
   });
 
+  it.each([
+    ['ifAbsent', { ifAbsent: true }],
+    ['ifVersion', { ifVersion: '1.1' }],
+  ])('of a large file that %s refuses is refused before its bytes are sent', async (_, condition) => {
+    await client.put('there', 'old');
+    await expect(client.put('there', noise(9 * mebibyte), condition)).rejects.toMatchObject({ code: 'conflict' });
+    expect(cluster.peers.flatMap((peer) => peer.named('put-segment'))).toEqual([]);
+    expect((await client.put('free', noise(9 * mebibyte), { ifAbsent: true })).segments).toBe(3);
+  });
+
   it('whose source fails half way fails and leaves the old version', async () => {
     const receipt = await client.put('kept', 'old');
     async function* broken(): AsyncGenerator<Uint8Array> {
