@@ -105,6 +105,7 @@ async function parse(argv: readonly string[], world: World): Promise<Plan> {
     .version(world.version, '--version', 'print the version')
     .helpOption('-h, --help', 'show this help')
     .helpCommand(false)
+    .configureHelp({ showGlobalOptions: true })
     .exitOverride()
     .configureOutput({ writeOut: (text) => printed.push(text), writeErr: (text) => complaints.push(text) })
     .option('--config <file>', 'a TOML file with these settings (DFS_CONFIG)');
