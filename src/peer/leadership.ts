@@ -196,6 +196,8 @@ export class Leadership {
   #queueJoins(led: LedSlot): void {
     if (led.phase !== 'serving') return;
     for (const peer of led.record.joining) {
+      // No map may follow that would open the link to the replica of a slot that is led only now.
+      this.#linkTo(peer);
       let queue = this.#joins.get(peer);
       if (queue === undefined) {
         queue = new JoinQueue({
