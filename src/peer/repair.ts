@@ -4,7 +4,7 @@
  * It asks for exactly the version it has (F10). An index entry that cannot be read has an unknown version: it is never
  * dropped; the newest copy of the other holders takes its place. Runs inside the key's queue. Serves S5.
  */
-import { type ClusterMap, peerOf } from '../cluster/map.js';
+import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import type { Log } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
 import { compareVersions, type PeerId, type Version } from '../core/ids.js';
@@ -40,21 +40,23 @@ export class Repair {
 
   /** As primary: repairs the key's copy here and returns it; refuses `integrity` when nobody has a good one. */
   entry(led: LedSlot, key: EntryKey): Promise<StoredEntry> {
-    const holders = led.record.inSync.filter((peer) => peer !== this.#parts.me());
-    return this.#repair(led.fence(), key, holders);
+    return this.#repair(led.fence(), key, led.record);
   }
 
   /** As replica: repairs the key's copy here from the slot's other members. */
   replica(key: EntryKey): Promise<StoredEntry> {
     const slot = this.#parts.index.slotOf(key);
-    const holders = this.#parts.currentMap()?.slots[slot]?.inSync.filter((peer) => peer !== this.#parts.me()) ?? [];
-    return this.#repair({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, key, holders);
+    const record = this.#parts.currentMap()?.slots[slot];
+    return this.#repair({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, key, record);
   }
 
-  async #repair(fence: Fence, key: EntryKey, holders: readonly PeerId[]): Promise<StoredEntry> {
+  async #repair(fence: Fence, key: EntryKey, record: SlotRecord | undefined): Promise<StoredEntry> {
     const { index, copies, log } = this.#parts;
     const found = index.lookup(key);
     const version = found.state === 'present' ? found.entry.version : undefined;
+    // A version never names two contents: of exactly that one a joining replica's copy is as good as a member's.
+    const joining = version === undefined ? [] : (record?.joining ?? []);
+    const holders = [...(record?.inSync ?? []), ...joining].filter((peer) => peer !== this.#parts.me());
     const fetched = await this.#fetch(fence, key, version, holders);
     if (fetched === undefined) {
       refuse('integrity', `A copy in slot ${fence.slot} is damaged and no other holder has a good one now`, {
