@@ -11,22 +11,15 @@ import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '
 import { decodeHeader } from '../../src/peer/segment-file.js';
 import type { SimCluster } from './cluster.js';
 import type { MemoryDisk } from './memory-storage.js';
-import type { SimHost } from './sim-host.js';
 
 const fileHeaderBytes = 4096;
 
-/** `isRotten`: entries that were made unreadable on purpose and may not have been met since. */
-export function deepComplaints(
-  cluster: SimCluster,
-  isRotten: (host: SimHost, key: Uint8Array) => boolean = () => false,
-): string[] {
+export function deepComplaints(cluster: SimCluster): string[] {
   const { map } = cluster;
   if (map === undefined) return ['The master has no map'];
   return map.slots.flatMap((record, slot) => {
     const views = record.inSync.map((peer) => {
-      const host = cluster.hostOf(peer);
-      const view = viewOf(host.disk, slot, map.slots.length, (key) => isRotten(host, key));
-      return { peer, ...view };
+      return { peer, ...viewOf(cluster.hostOf(peer).disk, slot, map.slots.length) };
     });
     const [first, ...others] = views;
     const own = views.flatMap(({ peer, complaints }) => complaints.map((text) => `Slot ${slot} on ${peer}: ${text}`));
@@ -46,20 +39,17 @@ interface View {
   readonly complaints: readonly string[];
 }
 
-function viewOf(disk: MemoryDisk, slot: number, slotCount: number, isRotten: (key: Uint8Array) => boolean): View {
+function viewOf(disk: MemoryDisk, slot: number, slotCount: number): View {
   const reader = disk.index.durable;
   const rows = new Map<string, string>();
   const complaints: string[] = [];
   const xors = new Map<number, bigint>();
   const mix = (bucket: number, hash: bigint): void => void xors.set(bucket, (xors.get(bucket) ?? 0n) ^ hash);
-  let isUnreadable = false;
   for (const [key, value] of reader.range('entries', rangeOfSlot(slot, slotCount))) {
     const { bucket } = placeOfKey(key, slotCount);
     const found = decodeValue(key, value);
     if (found.state !== 'present') {
-      isUnreadable = true;
-      if (!isRotten(key)) complaints.push(`${nameOf(key)} is ${found.state}`);
-      rows.set(toHex(key), 'unreadable');
+      complaints.push(`${nameOf(key)} is ${found.state}`);
       continue;
     }
     const ids = listIds(reader, key);
@@ -70,7 +60,7 @@ function viewOf(disk: MemoryDisk, slot: number, slotCount: number, isRotten: (ke
     const fault = faultOfBytes(disk, found.entry);
     if (fault !== undefined) complaints.push(`${nameOf(key)}: ${fault}`);
   }
-  if (!isUnreadable) complaints.push(...wrongDigests(reader, slot, xors));
+  complaints.push(...wrongDigests(reader, slot, xors));
   return { rows, complaints };
 }
 
@@ -104,7 +94,7 @@ function differencesOf(mine: ReadonlyMap<string, string>, theirs: ReadonlyMap<st
   const keys = new Set([...mine.keys(), ...theirs.keys()]);
   return [...keys].flatMap((key) => {
     const [a, b] = [mine.get(key), theirs.get(key)];
-    if (a === b || a === 'unreadable' || b === 'unreadable') return [];
+    if (a === b) return [];
     const [here, there] = [a ?? 'absent', b ?? 'absent'].map((text) => text.split(/[ ,]/));
     const only = (mine: string[] = [], other: string[] = []): string =>
       mine.filter((part) => !other.includes(part)).join(' ');

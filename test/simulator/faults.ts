@@ -23,8 +23,6 @@ export class Faults {
   #running = 0;
   /** A store was lost, or bytes were rotten, since the cluster was last whole. */
   isWounded = false;
-  /** "host key" of entries whose value was made unreadable. */
-  readonly rotten = new Set<string>();
 
   constructor(cluster: SimCluster, options: FaultOptions) {
     this.cluster = cluster;
@@ -145,8 +143,14 @@ async function rotFile(faults: Faults): Promise<void> {
   const ids = [...host.disk.files.keys()];
   if (ids.length === 0) return;
   faults.isWounded = true;
-  for (const id of ids) if (world.isLikely(0.5)) host.disk.rotFile(id, 4096 + world.chance.below(1000));
+  const restores = ids.map((id) =>
+    world.isLikely(0.5) ? host.disk.rotFile(id, 4096 + world.chance.below(1000)) : none,
+  );
+  await faults.sleep(world.delay(50, 3000));
+  for (const restore of restores) restore();
 }
+
+const none = (): void => undefined;
 
 async function rotEntry(faults: Faults): Promise<void> {
   const { cluster, world } = faults;
@@ -156,9 +160,10 @@ async function rotEntry(faults: Faults): Promise<void> {
   if (keys.length === 0) return;
   faults.isWounded = true;
   const key = world.chance.pick(keys);
-  host.disk.index.rot('entries', key);
-  faults.rotten.add(`${host.name} ${Buffer.from(key).toString('hex')}`);
+  const restore = host.disk.index.rot('entries', key);
   cluster.trace(`rot an entry on ${host.name}`);
+  await faults.sleep(world.delay(50, 3000));
+  restore();
 }
 
 const acts = {

@@ -114,13 +114,21 @@ export class MemoryIndex {
     this.#underWay = undefined;
   }
 
-  /** Flips a bit of a stored value; false when there is none. */
-  rot(table: IndexTable, key: Uint8Array): boolean {
-    const value = this.#durable.get(table)?.values.get(toText(key))?.slice();
-    if (value === undefined || value.length === 0) return false;
-    value[value.length - 1] = (value.at(-1) ?? 0) ^ 1;
-    for (const tables of [this.#durable, this.#working]) tables.get(table)?.put(toText(key), value);
-    return true;
+  /** Flips a bit of a stored value. Returns what makes it good again, if the same value is still there. */
+  rot(table: IndexTable, key: Uint8Array): () => void {
+    const name = toText(key);
+    const before = this.#durable.get(table)?.values.get(name);
+    const rotten = before?.slice();
+    if (before === undefined || rotten === undefined || rotten.length === 0) return () => undefined;
+    rotten[rotten.length - 1] = (rotten.at(-1) ?? 0) ^ 1;
+    const replace = (from: Uint8Array, to: Uint8Array): void => {
+      for (const tables of [this.#durable, this.#working]) {
+        const rows = tables.get(table);
+        if (rows?.values.get(name) === from) rows.put(name, to);
+      }
+    };
+    replace(before, rotten);
+    return () => replace(rotten, before);
   }
 }
 

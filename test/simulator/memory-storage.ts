@@ -105,15 +105,18 @@ export class MemoryDisk {
     this.#smallFiles.clear();
   }
 
-  /** Flips a bit of a stored file; false when there is none. */
-  rotFile(id: FileId, at: number): boolean {
-    const file = this.files.get(id);
-    if (file === undefined || file.bytes.length === 0) return false;
-    const bytes = file.bytes.slice();
+  /** Flips a bit of a stored file. Returns what makes it good again, if the same bytes are still there. */
+  rotFile(id: FileId, at: number): () => void {
+    const before = this.files.get(id);
+    if (before === undefined || before.bytes.length === 0) return () => undefined;
+    const bytes = before.bytes.slice();
     const index = at % bytes.length;
     bytes[index] = (bytes[index] ?? 0) ^ 1;
-    this.files.set(id, { ...file, bytes });
-    return true;
+    const rotten = { ...before, bytes };
+    this.files.set(id, rotten);
+    return () => {
+      if (this.files.get(id) === rotten) this.files.set(id, before);
+    };
   }
 
   async #create(world: DiskWorld, id: FileId, bytes: Uint8Array): Promise<void> {

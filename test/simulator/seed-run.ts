@@ -2,7 +2,6 @@
  * One seed: a cluster, a workload and faults by chance, and the judgement over all of it.
  */
 import { StorageFailure } from '../../src/core/errors.js';
-import { toHex } from '../../src/core/ids.js';
 import { judge } from '../checker/verdict.js';
 import { SimCluster } from './cluster.js';
 import { deepComplaints } from './deep-check.js';
@@ -78,9 +77,7 @@ export async function runSeed(seed: number, trace?: Trace): Promise<SeedResult> 
     await cluster.untilWhole(20_000);
     await workload.readAll();
     await world.runFor(500);
-    const isRotten = (host: { name: string }, key: Uint8Array): boolean =>
-      faults.rotten.has(`${host.name} ${toHex(key)}`);
-    world.complaints.push(...deepComplaints(cluster, isRotten));
+    world.complaints.push(...deepComplaints(cluster));
   } catch (error) {
     world.complaints.push((error as Error).stack ?? String(error));
   } finally {

@@ -153,7 +153,7 @@ export class SimHost {
       (fields: object, message: string): void => {
         this.#trace(`${process.name} ${level} ${message} ${JSON.stringify(fields)}`);
       };
-    return { debug: () => undefined, info: write('info'), warn: write('warn'), error: write('error') };
+    return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
 }
 
