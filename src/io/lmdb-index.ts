@@ -1,8 +1,9 @@
 /**
  * A peer's index on LMDB (https://www.symas.com/lmdb): one environment, one named database a table.
  *
- * What a body writes is applied when it has returned, so one that throws leaves nothing behind. A commit is durable before its callers hear of it, because
- * `overlappingSync` is off: the library's default shows values before they are synced, and after a failed sync too.
+ * What a body writes is applied when it has returned, so one that throws leaves nothing behind. A commit is durable
+ * before its callers hear of it, because `overlappingSync` is off: the library's default shows values before they are
+ * synced, and after a failed sync too.
  */
 import { constants, existsSync, writeFileSync } from 'node:fs';
 import { access, lstat, rename, rm, statfs } from 'node:fs/promises';

@@ -113,131 +113,148 @@ function expectSame(store: IndexReader, model: Model, chance: Seeded): void {
   expect(store.keys(table, unbounded).map((key) => Buffer.from(key).toString('hex'))).toEqual(keys);
 }
 
+interface Opened {
+  harness: IndexHarness;
+  store: IndexStore;
+}
+
+const key = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+
 export function indexStoreContract(name: string, makeHarness: () => Promise<IndexHarness>): void {
   describe(`${name} as an IndexStore`, () => {
-    let harness: IndexHarness;
-    let store: IndexStore;
+    const at = {} as Opened;
 
     beforeEach(async () => {
-      harness = await makeHarness();
-      store = await harness.open();
+      at.harness = await makeHarness();
+      at.store = await at.harness.open();
     });
 
     afterEach(async () => {
-      await store.close();
-      await harness.dispose();
+      await at.store.close();
+      await at.harness.dispose();
     });
 
-    const key = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+    keepsRows(at);
+    keepsOrder(at);
+    keepsCallersApart(at);
+  });
+}
 
-    it.each([1, 2, 3, 4, 5, 6])('does what a sorted list does, over re-openings (seed %i)', async (seed) => {
-      const chance = new Seeded(seed);
-      const model = new Model();
-      for (let round = 0; round < 40; round++) {
-        const bodies = Array.from({ length: 1 + chance.below(8) }, () => {
-          const writes = Array.from({ length: chance.below(6) }, () => {
-            const write = { table: chance.pick(tables), key: randomKey(chance), value: randomValue(chance) };
-            return { ...write, isDelete: chance.below(3) === 0 };
-          });
-          return store.transact((transaction) => {
-            for (const { table, key, value, isDelete } of writes) {
-              if (isDelete) transaction.delete(table, key);
-              else transaction.put(table, key, value);
-              if (isDelete) model.delete(table, key);
-              else model.put(table, key, value);
-              if (chance.below(4) === 0) expectSame(transaction, model, chance);
-            }
-          });
+function keepsRows(at: Opened): void {
+  it.each([1, 2, 3, 4, 5, 6])('does what a sorted list does, over re-openings (seed %i)', async (seed) => {
+    const chance = new Seeded(seed);
+    const model = new Model();
+    for (let round = 0; round < 40; round++) {
+      const bodies = Array.from({ length: 1 + chance.below(8) }, () => {
+        const writes = Array.from({ length: chance.below(6) }, () => {
+          const write = { table: chance.pick(tables), key: randomKey(chance), value: randomValue(chance) };
+          return { ...write, isDelete: chance.below(3) === 0 };
         });
-        await Promise.all(bodies);
-        for (let look = 0; look < 3; look++) expectSame(store, model, chance);
-        if (chance.below(15) === 0) {
-          await store.close();
-          store = await harness.open();
-        }
-      }
-      for (const table of tables)
-        expect(same(store.range(table, everything), model.range(table, everything))).toBe(true);
-    });
-
-    it('shows nothing outside before the transaction resolves, and all of it then', async () => {
-      await store.transact((transaction) => transaction.put('meta', key('a'), key('old')));
-      let isDone = false;
-      const change = store.transact((transaction) => {
-        transaction.put('meta', key('a'), key('new'));
-        transaction.put('meta', key('b'), key('new'));
+        return at.store.transact((transaction) => {
+          for (const { table, key, value, isDelete } of writes) {
+            if (isDelete) transaction.delete(table, key);
+            else transaction.put(table, key, value);
+            if (isDelete) model.delete(table, key);
+            else model.put(table, key, value);
+            if (chance.below(4) === 0) expectSame(transaction, model, chance);
+          }
+        });
       });
-      const watched = change.then(() => {
-        isDone = true;
-      });
-      while (!isDone) {
-        const [a, b] = [store.get('meta', key('a')), store.get('meta', key('b'))];
-        // Either way both keys tell the same story.
-        expect([a && Buffer.from(a).toString(), b && Buffer.from(b).toString()]).toBeOneOf([
-          ['old', undefined],
-          ['new', 'new'],
-        ]);
-        await new Promise((resolve) => setImmediate(resolve));
+      await Promise.all(bodies);
+      for (let look = 0; look < 3; look++) expectSame(at.store, model, chance);
+      if (chance.below(15) === 0) {
+        await at.store.close();
+        at.store = await at.harness.open();
       }
-      await watched;
-      expect(Buffer.from(store.get('meta', key('b')) ?? []).toString()).toBe('new');
-    });
+    }
+    for (const table of tables)
+      expect(same(at.store.range(table, everything), model.range(table, everything))).toBe(true);
+  });
 
-    it('runs bodies in the order they were given, each seeing the ones before', async () => {
-      const seen = await Promise.all(
-        Array.from({ length: 100 }, () =>
-          store.transact((transaction) => {
-            const before = transaction.get('meta', key('counter'))?.[0] ?? 0;
-            transaction.put('meta', key('counter'), new Uint8Array([before + 1]));
-            return before;
-          }),
-        ),
-      );
-      expect(seen).toEqual(Array.from({ length: 100 }, (_, at) => at));
+  it('hands out values that later writes and reads leave alone, and keeps what it was given', async () => {
+    const value = new Uint8Array(3000).fill(7);
+    const change = at.store.transact((transaction) => {
+      transaction.put('entries', key('a'), value);
+      transaction.put('entries', key('b'), new Uint8Array(3000).fill(8));
+      value.fill(0);
     });
+    await change;
+    const found = at.store.get('entries', key('a'));
+    const [row] = at.store.range('entries', everything);
+    await at.store.transact((transaction) => transaction.put('entries', key('a'), new Uint8Array(3000).fill(9)));
+    at.store.get('entries', key('b'));
+    expect(found?.every((byte) => byte === 7)).toBe(true);
+    expect(row?.[1].every((byte) => byte === 7)).toBe(true);
+  });
 
-    it('fails only the caller whose body throws, and keeps nothing of what it wrote last', async () => {
-      const outcomes = await Promise.allSettled([
-        store.transact((transaction) => transaction.put('meta', key('before'), key('1'))),
-        store.transact((transaction) => {
-          transaction.put('meta', key('mine'), key('1'));
-          throw new Error('decided otherwise');
-        }),
-        store.transact((transaction) => transaction.put('meta', key('after'), key('1'))),
+  it('deletes what is not there without complaint', async () => {
+    await at.store.transact((transaction) => transaction.delete('names', key('nothing')));
+    expect(at.store.keys('names', everything)).toEqual([]);
+  });
+}
+
+function keepsOrder(at: Opened): void {
+  it('shows nothing outside before the transaction resolves, and all of it then', async () => {
+    await at.store.transact((transaction) => transaction.put('meta', key('a'), key('old')));
+    let isDone = false;
+    const change = at.store.transact((transaction) => {
+      transaction.put('meta', key('a'), key('new'));
+      transaction.put('meta', key('b'), key('new'));
+    });
+    const watched = change.then(() => {
+      isDone = true;
+    });
+    while (!isDone) {
+      const [a, b] = [at.store.get('meta', key('a')), at.store.get('meta', key('b'))];
+      // Either way both keys tell the same story.
+      expect([a && Buffer.from(a).toString(), b && Buffer.from(b).toString()]).toBeOneOf([
+        ['old', undefined],
+        ['new', 'new'],
       ]);
-      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
-      expect(store.keys('meta', everything).map((found) => Buffer.from(found).toString())).toEqual(['after', 'before']);
-    });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await watched;
+    expect(Buffer.from(at.store.get('meta', key('b')) ?? []).toString()).toBe('new');
+  });
 
-    it('hands out values that later writes and reads leave alone, and keeps what it was given', async () => {
-      const value = new Uint8Array(3000).fill(7);
-      const change = store.transact((transaction) => {
-        transaction.put('entries', key('a'), value);
-        transaction.put('entries', key('b'), new Uint8Array(3000).fill(8));
-        value.fill(0);
-      });
-      await change;
-      const found = store.get('entries', key('a'));
-      const [row] = store.range('entries', everything);
-      await store.transact((transaction) => transaction.put('entries', key('a'), new Uint8Array(3000).fill(9)));
-      store.get('entries', key('b'));
-      expect(found?.every((byte) => byte === 7)).toBe(true);
-      expect(row?.[1].every((byte) => byte === 7)).toBe(true);
-    });
+  it('runs bodies in the order they were given, each seeing the ones before', async () => {
+    const seen = await Promise.all(
+      Array.from({ length: 100 }, () =>
+        at.store.transact((transaction) => {
+          const before = transaction.get('meta', key('counter'))?.[0] ?? 0;
+          transaction.put('meta', key('counter'), new Uint8Array([before + 1]));
+          return before;
+        }),
+      ),
+    );
+    expect(seen).toEqual(Array.from({ length: 100 }, (_, at) => at));
+  });
+}
 
-    it('deletes what is not there without complaint', async () => {
-      await store.transact((transaction) => transaction.delete('names', key('nothing')));
-      expect(store.keys('names', everything)).toEqual([]);
-    });
+function keepsCallersApart(at: Opened): void {
+  it('fails only the caller whose body throws, and keeps nothing of what it wrote last', async () => {
+    const outcomes = await Promise.allSettled([
+      at.store.transact((transaction) => transaction.put('meta', key('before'), key('1'))),
+      at.store.transact((transaction) => {
+        transaction.put('meta', key('mine'), key('1'));
+        throw new Error('decided otherwise');
+      }),
+      at.store.transact((transaction) => transaction.put('meta', key('after'), key('1'))),
+    ]);
+    expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+    expect(at.store.keys('meta', everything).map((found) => Buffer.from(found).toString())).toEqual([
+      'after',
+      'before',
+    ]);
+  });
 
-    it('finishes what was given to it before it closes', async () => {
-      const changes = Array.from({ length: 30 }, (_, at) =>
-        store.transact((transaction) => transaction.put('meta', key(`k${at}`), key('v'))),
-      );
-      await store.close();
-      await Promise.all(changes);
-      store = await harness.open();
-      expect(store.keys('meta', everything)).toHaveLength(30);
-    });
+  it('finishes what was given to it before it closes', async () => {
+    const changes = Array.from({ length: 30 }, (_, number) =>
+      at.store.transact((transaction) => transaction.put('meta', key(`k${number}`), key('v'))),
+    );
+    await at.store.close();
+    await Promise.all(changes);
+    at.store = await at.harness.open();
+    expect(at.store.keys('meta', everything)).toHaveLength(30);
   });
 }

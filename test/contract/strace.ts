@@ -22,7 +22,7 @@ export function whenTraced(title: string): string {
 
 let traceCount = 0;
 
-/** Runs `task` under strace with the given arguments and answers the lines of its output, in order, without thread ids. */
+/** Runs `task` under strace with these flags; answers the lines of its output, in order, without thread ids. */
 export async function underStrace(flags: readonly string[], task: () => Promise<void>): Promise<string[]> {
   const output = join(tmpdir(), `dfs-strace-${process.pid}-${traceCount++}`);
   const tracer = spawn('strace', ['-f', '-y', '-p', `${process.pid}`, '-o', output, ...flags], {
