@@ -46,6 +46,19 @@ describe('a session over TCP', () => {
     },
   );
 
+  test('serves a request that stands right behind the answer to hello', async () => {
+    const asked = new Promise((resolve) => {
+      server.onHello = (_, called) => {
+        queueMicrotask(() => resolve(called.request('map', { newerThan: 0, waitMs: 0 })));
+      };
+    });
+    const serve = async () => ({ header: { epoch: 3 } });
+    const hello = { role: 'peer', generation: 1 } as const;
+    const caller = await openSession(server.environment, server.address, { hello, timeoutMs: 1000, serve });
+    expect(await asked).toMatchObject({ header: { epoch: 3 } });
+    caller.close('test over');
+  });
+
   test('hands requests over in the order they were made', async () => {
     const asked = Array.from({ length: 5000 }, (_, start) => session.request('get-segment', { ...getSegment, start }));
     await Promise.all(asked);

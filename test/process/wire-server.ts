@@ -8,7 +8,13 @@ import { tcpNetwork } from '../../src/io/tcp.js';
 import { CreditPool } from '../../src/protocol/credit.js';
 import { FrameDecoder } from '../../src/protocol/frame.js';
 import { messages } from '../../src/protocol/messages.js';
-import { type AnyIncoming, acceptSession, type Outgoing } from '../../src/protocol/session.js';
+import {
+  type AnyIncoming,
+  acceptSession,
+  type HelloRequest,
+  type Outgoing,
+  type Session,
+} from '../../src/protocol/session.js';
 import { RecordingLog } from '../unit/manual-clock.js';
 import { type RawFrame, rawFrame } from '../unit/protocol/raw-frames.js';
 
@@ -30,6 +36,7 @@ export class WireServer {
   serve: (request: AnyIncoming) => Promise<Outgoing> = async () => ({
     header: { size: 1, offset: 0, sums: Buffer.of() },
   });
+  onHello: (said: HelloRequest, session: Session) => void = () => undefined;
   #listener: Listener | undefined;
 
   constructor(clock: Clock = systemClock) {
@@ -43,7 +50,10 @@ export class WireServer {
   async start(): Promise<void> {
     this.#listener = await tcpNetwork.listen('127.0.0.1:0', (connection) =>
       acceptSession(this.environment, connection, {
-        onHello: () => ({ role: 'peer', peerId: 'p1', clusterMs: 0, mapEpoch: 0, yourAddress: '127.0.0.1' }),
+        onHello: (hello, session) => {
+          this.onHello(hello, session);
+          return { role: 'peer', peerId: 'p1', clusterMs: 0, mapEpoch: 0, yourAddress: '127.0.0.1' };
+        },
         serve: (request) => {
           this.served.push(request);
           return this.serve(request);

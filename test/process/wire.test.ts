@@ -1,5 +1,6 @@
 /** Whatever comes in over a real port gets its stated answer, and costs no memory (docs/wire-format.md). */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { refuse } from '../../src/core/errors.js';
 import { limits } from '../../src/core/limits.js';
 import { messages } from '../../src/protocol/messages.js';
 import { patterned, type RawFrame, rawFrame } from '../unit/protocol/raw-frames.js';
@@ -221,6 +222,20 @@ function doubled(): Uint8Array {
 }
 
 describe('hello', () => {
+  test('of another cluster is refused, and nothing sent right behind it is served', async () => {
+    server.onHello = () => refuse('wrong-cluster', 'Not this cluster', { advice: 'Look at --master' });
+    const caller = await RawCaller.connect(server.address);
+    caller.write(Buffer.concat([rawFrame(hello), rawFrame(getSegment())]));
+    await caller.closed();
+    expect(caller.frames).toHaveLength(1);
+    expect(caller.frames[0]?.header).toEqual({
+      code: 'wrong-cluster',
+      message: 'Not this cluster',
+      advice: 'Look at --master',
+    });
+    expect(server.served).toHaveLength(0);
+  });
+
   test.each<readonly [string, object, string, RegExp]>([
     ['of another protocol version', { ...helloHeader, protocol: 2 }, 'wrong-version', /speaks protocol 1, the other 2/],
     ['of an unknown role', { ...helloHeader, role: 'admin' }, 'invalid', /Field role/],

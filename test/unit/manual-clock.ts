@@ -38,7 +38,7 @@ export class ManualClock implements Clock {
       const next = [...this.#due].sort((a, b) => a.atMs - b.atMs || a.order - b.order)[0];
       if (!next || next.atMs > endMs) break;
       this.#due.delete(next);
-      this.#nowMs = next.atMs;
+      this.#nowMs = Math.max(this.#nowMs, next.atMs);
       next.onDue();
     }
     this.#nowMs = endMs;
