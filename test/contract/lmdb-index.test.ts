@@ -2,14 +2,18 @@
  * What only the real index meets: the order of its system calls, a disk that fails or fills, a damaged file.
  */
 import {
+  closeSync,
   cpSync,
+  existsSync,
   mkdirSync,
+  openSync,
   readFileSync,
   statfsSync,
   statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -202,6 +206,25 @@ describe('an index file', () => {
     bytes.fill(0, 4096, 8192);
     writeFileSync(path, bytes);
     await expectLost(/meta page/);
+  });
+
+  it('in which a read meets damage is under suspicion at the next start', async () => {
+    await makeSome();
+    const index = await reopen();
+    const bytes = readFileSync(path);
+    const newest = bytes.readBigUInt64LE(152) > bytes.readBigUInt64LE(4096 + 152) ? 0 : 4096;
+    const root = Number(bytes.readBigUInt64LE(newest + 136));
+    expect(existsSync(`${path}-suspect`)).toBe(false);
+    // Every page but the meta pages and the root of the named trees gets an impossible kind.
+    const file = openSync(path, 'r+');
+    for (let page = 2; page < bytes.length / 4096; page++) {
+      if (page !== root) writeSync(file, Buffer.from([0x08]), 0, 1, page * 4096 + 18);
+    }
+    closeSync(file);
+    expect(() => index.get('entries', key('k1-1'))).toThrow(StorageFailure);
+    await index.close();
+    expect(existsSync(`${path}-suspect`)).toBe(true);
+    await expectLost(/wrong kind/);
   });
 
   it('of another version of the format ends the program instead of costing the store', async () => {
