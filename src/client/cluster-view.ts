@@ -203,10 +203,11 @@ export class ClusterView {
 
   /** Never throws: what goes wrong with one source is kept for the error message. */
   async #askWhileWanted(target: Target, state: SourceState): Promise<void> {
-    const startedAt = this.#epoch();
+    // Any other map ends the search, also one of another cluster, whose epochs may be lower.
+    const startedWith = this.#table;
     const { clock } = this.#environment;
     try {
-      while (this.#epoch() <= startedAt && clock.monotonicMs() < this.#interestedUntilMs && !this.#isClosed) {
+      while (this.#table === startedWith && clock.monotonicMs() < this.#interestedUntilMs && !this.#isClosed) {
         try {
           await this.#askOnce(target, state);
           state.failures = 0;
