@@ -197,7 +197,7 @@ describe('a master', () => {
   it('that nobody is at is told quickly, with what to do', async () => {
     const ran = await shell('DFS_CACHE=$PWD/none dfs --master 127.0.0.1:1 ls');
     expect(ran).toMatchObject({ code: 6, stdout: '' });
-    expect(ran.stderr).toMatch(/127\.0\.0\.1:1[\s\S]*\n {2}Check the address/);
+    expect(ran.stderr).toMatch(/127\.0\.0\.1:1[\s\S]*\n {2}Check /);
   });
 
   it.each([
