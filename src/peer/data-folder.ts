@@ -45,12 +45,13 @@ export async function openDataFolder(parts: FolderParts): Promise<OpenedFolder> 
   const found = await parts.openIndex();
   const opened = found.state === 'open' ? { index: found.index, saved: readMeta(found.index) } : undefined;
   const known = fromFile ?? opened?.saved;
-  if (opened?.saved !== undefined && known?.storeId === opened.saved.storeId) {
+  const rotten = opened === undefined ? undefined : rottenTable(opened.index);
+  if (opened?.saved !== undefined && known?.storeId === opened.saved.storeId && rotten === undefined) {
     const incarnation = Math.max(known.incarnation, opened.saved.incarnation) + 1;
     return save(parts, opened.index, { ...known, incarnation });
   }
   if (found.state !== 'absent') {
-    const reason = found.state === 'lost' ? found.reason : 'the index belongs to another store';
+    const reason = found.state === 'lost' ? found.reason : (rotten ?? 'the index belongs to another store');
     parts.log.warn(
       { reason },
       'the index is lost: this folder becomes a new store, to be filled from the other copies',
@@ -92,6 +93,17 @@ async function write(parts: FolderParts, index: IndexStore, saved: Saved): Promi
   const bytes = Buffer.from(`${JSON.stringify(saved)}\n`);
   await index.transact((transaction) => transaction.put('meta', metaKey, seal(metaKey, bytes)));
   await parts.files.replace(fileName, bytes);
+}
+
+/** A sentence when a row is bad without which nothing can be promised: such an index is as good as lost. */
+function rottenTable(index: IndexStore): string | undefined {
+  for (const table of ['meta', 'promises', 'digests'] as const) {
+    const rows = index.range(table, { from: new Uint8Array(0) });
+    if (rows.some(([key, value]) => unseal(key, value) === undefined)) {
+      return `a row of its table ${table} does not match its checksum`;
+    }
+  }
+  return undefined;
 }
 
 function readMeta(index: IndexStore): Saved | undefined {
