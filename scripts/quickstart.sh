@@ -90,6 +90,7 @@ victim=""
 for peer in 1 2 3; do [ "127.0.0.1:${ports[$peer]}" = "$primary" ] && victim=$peer; done
 [ -n "$victim" ] || fail "dfs locate names $primary, which is none of the three peers"
 
+quietly "the cluster did not stay healthy" bin/dfs status --wait healthy --timeout 60
 say "Killing the primary of random.bin (kill -9 ${pids[peer-$victim]}, $primary) …"
 kill -9 "${pids[peer-$victim]}"
 wait "${pids[peer-$victim]}" 2>/dev/null || true
