@@ -52,5 +52,5 @@ async function isMeant(context: Context, client: FileClient, prefix: string): Pr
   let count = 0;
   for await (const _ of namesBelow(context, client, prefix)) count++;
   const question = `Remove ${count} files whose names begin with ${shownName(prefix)}? [y/N] `;
-  return /^y(es)?$/i.test((await context.terminal.ask(question)).trim());
+  return /^y(es)?$/i.test((await context.terminal.ask(question, context.interrupted)).trim());
 }

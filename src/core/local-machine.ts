@@ -29,8 +29,8 @@ export interface Terminal {
   /** Progress, notes, prompts and errors. Never throws: losing them must not stop the work. */
   readonly notes: Sink;
   readonly input: { readonly isTerminal: boolean; read(): AsyncIterable<Uint8Array> };
-  /** Shows the question on `notes` and returns the line typed. */
-  ask(question: string): Promise<string>;
+  /** Shows the question on `notes` and returns the line typed; empty at the end of input. Rejects when aborted. */
+  ask(question: string, signal: AbortSignal): Promise<string>;
   startLiveLine(): Promise<LiveLine>;
   /** SIGINT, SIGTERM and SIGHUP. Returns how to stop listening. */
   onInterrupt(handler: () => void): () => void;

@@ -67,11 +67,13 @@ export function openTerminal(): Terminal {
     notes,
     input: { isTerminal: process.stdin.isTTY === true, read: readInput },
 
-    async ask(question) {
+    async ask(question, signal) {
       const { createInterface } = await import('node:readline/promises');
-      const prompt = createInterface({ input: process.stdin, output: process.stderr });
+      // Not `terminal`: Ctrl-C must stay a signal.
+      const prompt = createInterface({ input: process.stdin, output: process.stderr, terminal: false });
+      const ended = new Promise<string>((resolve) => prompt.once('close', () => resolve('')));
       try {
-        return await prompt.question(question);
+        return await Promise.race([prompt.question(question, { signal }), ended]);
       } finally {
         prompt.close();
       }
