@@ -79,7 +79,7 @@ export class Sweeper {
     const found = index.lookup(key);
     if (found.state !== 'present' || found.entry.kind === 'record') return undefined;
     const led = leadership.led(index.slotOf(key));
-    if (led === undefined) return clock.nowMs() + replicaLooksAgainMs;
+    if (led === undefined) return clock.nowMs() + Math.min(replicaLooksAgainMs, this.#parts.sweepAfterMs);
     if (led.phase !== 'serving') return clock.nowMs() + againMs;
     try {
       switch (found.entry.kind) {

@@ -5,7 +5,7 @@
 import { blockSums, sameBytes } from '../../src/core/checksum.js';
 import { toHex } from '../../src/core/ids.js';
 import type { IndexReader } from '../../src/core/storage.js';
-import { decodeValue, type StoredEntry } from '../../src/peer/entry.js';
+import { bodyOf, decodeValue, type StoredEntry } from '../../src/peer/entry.js';
 import { hashOfEntry, hashOfId, listIds } from '../../src/peer/entry-changes.js';
 import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '../../src/peer/index-layout.js';
 import { decodeHeader } from '../../src/peer/segment-file.js';
@@ -31,6 +31,26 @@ export function deepComplaints(cluster: SimCluster): string[] {
       ),
     ];
   });
+}
+
+/** Segments that no file names any more, though everything is whole and their time is over. */
+export function orphanComplaints(cluster: SimCluster): string[] {
+  const live = new Set<string>();
+  const segments = new Map<string, string>();
+  for (const host of cluster.peers) {
+    for (const [key, value] of host.disk.index.durable.range('entries', { from: new Uint8Array(0) })) {
+      const found = decodeValue(key, value);
+      if (found.state !== 'present') continue;
+      const { entry } = found;
+      if (entry.kind === 'record') live.add(toHex(bodyOf(entry, 'record').uploadId));
+      if (entry.kind === 'segment')
+        segments.set(`${host.name} ${toHex(key)}`, toHex(bodyOf(entry, 'segment').uploadId));
+    }
+  }
+  const orphans = [...segments].filter(([, uploadId]) => !live.has(uploadId));
+  return orphans.length === 0
+    ? []
+    : [`${orphans.length} segments belong to no file: ${orphans[0]?.join(' of upload ')}`];
 }
 
 interface View {
@@ -82,7 +102,9 @@ function faultOfBytes(disk: MemoryDisk, { placed }: StoredEntry): string | undef
   const file = disk.files.get(placed.fileId);
   const header = file === undefined ? undefined : decodeHeader(file.bytes.subarray(0, fileHeaderBytes));
   if (file === undefined || header === undefined) return 'its file is missing or unreadable';
-  return sameBytes(blockSums(file.bytes.subarray(fileHeaderBytes)), header.sums) ? undefined : 'its file is damaged';
+  const content = file.bytes.subarray(fileHeaderBytes);
+  if (content.length !== header.length) return `its file has ${content.length} of ${header.length} bytes`;
+  return sameBytes(blockSums(content), header.sums) ? undefined : 'its file is damaged';
 }
 
 function describeEntry(entry: StoredEntry): string {

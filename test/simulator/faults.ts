@@ -21,8 +21,10 @@ export class Faults {
   readonly #options: FaultOptions;
   #isStopping = false;
   #running = 0;
-  /** A store was lost, or bytes were rotten, since the cluster was last whole. */
+  /** A store was lost since the cluster was last whole. */
   isWounded = false;
+  /** Bytes are rotten somewhere. */
+  isRotting = false;
 
   constructor(cluster: SimCluster, options: FaultOptions) {
     this.cluster = cluster;
@@ -128,42 +130,44 @@ async function wipe(faults: Faults): Promise<void> {
   if (id === undefined || !host.isRunning) return;
   faults.isWounded = true;
   host.crash({ isHost: world.isLikely(0.5) });
+  const { starts } = host;
   await faults.sleep(world.delay(1500, 3000));
-  const map = cluster.map;
-  const isSafe =
-    !host.isRunning && map?.slots.every(({ inSync }) => !inSync.includes(id) || inSync.length > 1) === true;
-  if (isSafe) host.wipe();
+  const map = cluster.master.isPaused ? undefined : cluster.map;
+  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(id) || inSync.length > 1) === true;
+  if (isElsewhere && host.starts === starts) host.wipe();
   host.start();
 }
 
 async function rotFile(faults: Faults): Promise<void> {
   const { cluster, world } = faults;
-  if (faults.isWounded || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
+  if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
   const host = faults.anyPeer();
   const ids = [...host.disk.files.keys()];
   if (ids.length === 0) return;
-  faults.isWounded = true;
+  faults.isRotting = true;
   const restores = ids.map((id) =>
     world.isLikely(0.5) ? host.disk.rotFile(id, 4096 + world.chance.below(1000)) : none,
   );
   await faults.sleep(world.delay(50, 3000));
   for (const restore of restores) restore();
+  faults.isRotting = false;
 }
 
 const none = (): void => undefined;
 
 async function rotEntry(faults: Faults): Promise<void> {
   const { cluster, world } = faults;
-  if (faults.isWounded || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
+  if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
   const host = faults.anyPeer();
   const keys = host.disk.index.durable.keys('entries', { from: new Uint8Array(0) });
   if (keys.length === 0) return;
-  faults.isWounded = true;
+  faults.isRotting = true;
   const key = world.chance.pick(keys);
   const restore = host.disk.index.rot('entries', key);
   cluster.trace(`rot an entry on ${host.name}`);
   await faults.sleep(world.delay(50, 3000));
   restore();
+  faults.isRotting = false;
 }
 
 const acts = {

@@ -46,7 +46,7 @@ export class MemoryDisk {
 
   openBytes(world: DiskWorld): ByteStore {
     return {
-      create: (id, header, bytes) => this.#create(world, id, Buffer.concat([header, bytes])),
+      create: (id, header, bytes) => this.#create(world, id, new Uint8Array(Buffer.concat([header, bytes]))),
       read: async (id, { offset, length }) => {
         await pause(world, 0.05);
         return this.files.get(id)?.bytes.slice(offset, offset + length);

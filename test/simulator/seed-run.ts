@@ -4,7 +4,7 @@
 import { StorageFailure } from '../../src/core/errors.js';
 import { judge } from '../checker/verdict.js';
 import { SimCluster } from './cluster.js';
-import { deepComplaints } from './deep-check.js';
+import { deepComplaints, orphanComplaints } from './deep-check.js';
 import { type FaultKind, Faults, faultKinds } from './faults.js';
 import type { Trace } from './sim-host.js';
 import { World } from './virtual-clock.js';
@@ -28,6 +28,8 @@ interface Setting {
   readonly writers: number;
   readonly readers: number;
   readonly sizes: readonly number[];
+  readonly sweepAfterMs: number;
+  readonly replacedGraceMs: number;
   readonly kinds: readonly FaultKind[];
   readonly everyMs: number;
   readonly forMs: number;
@@ -47,7 +49,9 @@ function settingOf(seed: number): Setting {
     names: 1 + chance.below(6),
     writers: 1 + chance.below(4),
     readers: 1 + chance.below(2),
-    sizes: chance.pick([[100], [100, 5000, 70_000], [100, 70_000, 1_200_000]]),
+    sizes: chance.pick([[100], [100, 5000, 70_000], [100, 70_000, 1_200_000], [100, 2_500_000]]),
+    sweepAfterMs: chance.pick([2500, 24 * 3_600_000]),
+    replacedGraceMs: chance.pick([1500, 600_000]),
     kinds: kinds.length > 0 ? kinds : ['crash'],
     everyMs: chance.pick([200, 600, 1500, 4000]),
     forMs: chance.pick([3000, 8000, 15_000]),
@@ -76,6 +80,10 @@ export async function runSeed(seed: number, trace?: Trace): Promise<SeedResult> 
     await workload.stop();
     await cluster.untilWhole(20_000);
     await workload.readAll();
+    if (setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000) {
+      await world.runUntil(() => orphanComplaints(cluster).length === 0, 90_000);
+      world.complaints.push(...orphanComplaints(cluster));
+    }
     await world.runFor(500);
     world.complaints.push(...deepComplaints(cluster));
   } catch (error) {

@@ -55,6 +55,11 @@ export class SimHost {
     return this.#process !== undefined;
   }
 
+  /** How often it was started. */
+  get starts(): number {
+    return this.#starts;
+  }
+
   get isPaused(): boolean {
     return this.#process?.isPaused === true;
   }

@@ -19,6 +19,9 @@ export interface WorkloadOptions {
   readonly timeoutMs?: number;
 }
 
+/** The least there may be, so that files of several segments stay small. */
+const segmentBytes = 1024 * 1024;
+
 export class Workload {
   readonly operations: Operation[] = [];
   readonly #cluster: SimCluster;
@@ -120,6 +123,7 @@ export class Workload {
     const { version, slotEpoch, copies, segments } = await client.put(name, body, {
       ...condition,
       ...ifAbsent,
+      segmentBytes,
       timeoutMs,
     });
     const receipt = { slotEpoch, durable: copies.durable };
