@@ -172,16 +172,38 @@ describe('a connection', () => {
     const flushed: number[] = [];
     for (let index = 0; index < 12; index++) {
       const frame = { type: 'request', kind: 1, requestId: index, header: {}, payload, sums: undefined } as const;
-      connection.send(frame, () => flushed.push(index));
+      connection.send(frame, () => flushed.push(connection.deliveredBytes - (index + 1) * payload.length));
     }
     expect(connection.queuedBytes).toBeGreaterThan(12 * payload.length);
     await connection.drained();
     expect(connection.queuedBytes).toBeLessThan(9 * 1024 * 1024);
     connection.end();
     await until(() => endReason !== undefined);
-    expect(flushed).toEqual([...flushed.keys()]);
+    expect(flushed).toHaveLength(12);
+    expect(Math.min(...flushed)).toBeGreaterThan(0); // each only after its own bytes and all before it
     expect(arrived).toEqual(Array(12).fill(payload.length));
     expect(endReason).toBe('The other side closed the connection');
+    await listener.close();
+  });
+
+  test('that closes wakes whoever waits for its queue', async () => {
+    const listener = await tcpNetwork.listen('127.0.0.1:0', (accepted) => {
+      accepted.pauseReading();
+      return { admit: () => undefined, onFrame: () => undefined, onClose: () => undefined };
+    });
+    const handler = { admit: () => undefined, onFrame: () => undefined, onClose: () => undefined };
+    const connection = await tcpNetwork.connect(listener.address, () => handler, { timeoutMs: 500 });
+    const payload = patterned(16 * 1024 * 1024);
+    const flushed: number[] = [];
+    for (let index = 0; index < 4; index++) {
+      const frame = { type: 'request', kind: 1, requestId: index, header: {}, payload, sums: undefined } as const;
+      connection.send(frame, () => flushed.push(index));
+    }
+    const drained = connection.drained();
+    connection.close('test');
+    await drained;
+    await connection.drained();
+    expect(flushed).toEqual([0, 1, 2, 3]);
     await listener.close();
   });
 });
