@@ -118,7 +118,7 @@ export class MemoryIndex {
   rot(table: IndexTable, key: Uint8Array): () => void {
     const name = toText(key);
     const before = this.#durable.get(table)?.values.get(name);
-    const rotten = before?.slice();
+    const rotten = before === undefined ? undefined : new Uint8Array(before);
     if (before === undefined || rotten === undefined || rotten.length === 0) return () => undefined;
     rotten[rotten.length - 1] = (rotten.at(-1) ?? 0) ^ 1;
     const replace = (from: Uint8Array, to: Uint8Array): void => {
@@ -236,7 +236,8 @@ class TableReader implements IndexReader {
   }
 
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
-    return this.#rows(table).values.get(toText(key))?.slice();
+    const value = this.#rows(table).values.get(toText(key));
+    return value === undefined ? undefined : new Uint8Array(value);
   }
 
   range(table: IndexTable, options: RangeOptions): ReturnType<IndexReader['range']> {
@@ -244,7 +245,7 @@ class TableReader implements IndexReader {
     let bytes = 0;
     for (const key of this.#keysIn(table, options)) {
       const value = this.#rows(table).values.get(key) ?? new Uint8Array(0);
-      rows.push([toBytes(key), value.slice()]);
+      rows.push([toBytes(key), new Uint8Array(value)]);
       bytes += key.length + value.length;
       if (bytes >= (options.bytesMax ?? Infinity)) break;
     }
@@ -302,7 +303,7 @@ class Transaction implements IndexTransaction {
   }
 
   put(table: IndexTable, key: Uint8Array, value: Uint8Array): void {
-    this.#writes.push({ table, key: toText(key), value: value.slice() });
+    this.#writes.push({ table, key: toText(key), value: new Uint8Array(value) });
   }
 
   delete(table: IndexTable, key: Uint8Array): void {

@@ -67,9 +67,13 @@ export class MemoryDisk {
   openSmallFiles(world: DiskWorld): SmallFiles {
     let last: Promise<void> = Promise.resolve();
     return {
-      read: async (name) => this.#smallFiles.get(name)?.slice(),
+      read: async (name) => {
+        await pause(world, 0.05);
+        const content = this.#smallFiles.get(name);
+        return content === undefined ? undefined : new Uint8Array(content);
+      },
       replace: (name, content) => {
-        const copy = content.slice();
+        const copy = new Uint8Array(content);
         const replaced = last.then(async () => {
           this.#replacing.set(name, copy);
           await pause(world, world.syncMs());
@@ -109,7 +113,7 @@ export class MemoryDisk {
   rotFile(id: FileId, at: number): () => void {
     const before = this.files.get(id);
     if (before === undefined || before.bytes.length === 0) return () => undefined;
-    const bytes = before.bytes.slice();
+    const bytes = new Uint8Array(before.bytes);
     const index = at % bytes.length;
     bytes[index] = (bytes[index] ?? 0) ^ 1;
     const rotten = { ...before, bytes };
