@@ -38,8 +38,8 @@ const lastOfRow = new Map(results.map((result) => [result.row, result]));
 const rows = [...lastOfRow.values()].sort((a, b) => a.row.localeCompare(b.row));
 
 const about = [
-  'Written by `test/failover/run.sh --full --table`. Each row is a script in `test/failover` that says what it does to a',
-  'cluster of real daemons with default ping and lease times; most do it under 8 writers and 4 readers on 50 names.',
+  'Written by `test/failover/run.sh --full --table`. Each row is a script in `test/failover` that says what it does to',
+  'a cluster of real daemons with default ping and lease times; most do it under 8 writers and 4 readers on 50 names.',
   'Every history was found linearizable for each name, with versions that never go back and no bad bytes, or the row',
   'says fail. Pauses are the longest time without an answer, over all writers or all readers, on names in the slots of',
   'the peer attacked.',

@@ -36,7 +36,9 @@ describe('bytes', () => {
       const bytes = randomBytes(sizeBytes);
       writeFileSync(at('file'), bytes);
       const [receipt] = await cluster.dfsJson(['send', at('file'), '--as', `bytes/${sizeBytes}`]);
-      expect(receipt).toMatchObject({ size: sizeBytes, copies: { durable: 2, wanted: 2 }, degraded: false });
+      expect(receipt).toMatchObject({ size: sizeBytes, copies: { wanted: 2 }, degraded: false });
+      // Three while a slot of the new cluster moves.
+      expect((receipt?.copies as { durable: number }).durable).toBeGreaterThanOrEqual(2);
       await cluster.dfsJson(['receive', `bytes/${sizeBytes}`, '-o', at('back')]);
       expect(digest(readFileSync(at('back')))).toBe(digest(bytes));
       expect(await shell(`dfs send - --as piped <file && dfs receive piped -o - | cmp - file`)).toMatchObject({
