@@ -70,7 +70,8 @@ unit_and_process_tests() {
   local report=dist-test/vitest.json
   mkdir -p dist-test
   rm -f "$report"
-  npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="$report"
+  local status=0
+  npx --no-install vitest run --reporter=default --reporter=json --outputFile.json="$report" || status=$?
   [[ -f $report ]] || { echo 'vitest wrote no report' && failed=$((failed + 1)) && return; }
   local counts
   read -r -a counts < <(node -p "const report = JSON.parse(require('fs').readFileSync('$report', 'utf8'));
@@ -79,6 +80,8 @@ unit_and_process_tests() {
     const skipped = report.numPendingTests + report.numTodoTests;
     [report.numPassedTests, report.numFailedTests + broken.length, skipped].join(' ')")
   passed=$((passed + counts[0])) failed=$((failed + counts[1])) skipped=$((skipped + counts[2]))
+  # An error outside any test, such as a worker that died.
+  [[ $status -eq 0 || ${counts[1]} -gt 0 ]] || failed=$((failed + 1))
 }
 
 failover_rows() {
