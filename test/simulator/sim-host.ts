@@ -34,6 +34,7 @@ export class SimHost {
   syncMs: { leastMs: number; mostMs: number } = { leastMs: 0.2, mostMs: 3 };
   #process: SimProcess | undefined;
   #started: Started | undefined;
+  #environment: Environment | undefined;
   #starts = 0;
   /** Its process ended without being told to, and was not started since. */
   endedByItself = false;
@@ -60,6 +61,11 @@ export class SimHost {
     return this.#starts;
   }
 
+  /** What its process lives in; undefined while none runs. */
+  get environment(): Environment | undefined {
+    return this.isRunning ? this.#environment : undefined;
+  }
+
   get isPaused(): boolean {
     return this.#process?.isPaused === true;
   }
@@ -78,6 +84,7 @@ export class SimHost {
     this.#process = process;
     const onFatal = (error: unknown): void => this.#onFailed(process, error);
     const environment = this.#environmentOf(process);
+    this.#environment = environment;
     const stores = { disk: this.disk, world: this.#diskWorldOf(process) };
     this.#trace(`${process.name} starts`);
     this.#program(environment, stores, onFatal).then((started) => {
