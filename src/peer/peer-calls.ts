@@ -59,14 +59,21 @@ export class PeerCalls {
       return await opening;
     } catch (error) {
       if (this.#sessions.get(peer.id) === entry) this.#sessions.delete(peer.id);
-      if (error instanceof ConnectFailure) {
-        throw new DfsError('connection-lost', `Peer ${peer.id} at ${peer.address} is not reached`, { cause: error });
-      }
       throw error;
     }
   }
 
-  #open(peer: PeerRecord): Promise<Session> {
+  /** Rejects with DfsError only, for whoever shares the attempt. */
+  async #open(peer: PeerRecord): Promise<Session> {
+    try {
+      return await this.#connect(peer);
+    } catch (error) {
+      if (!(error instanceof ConnectFailure)) throw error;
+      throw new DfsError('connection-lost', `Peer ${peer.id} at ${peer.address} is not reached`, { cause: error });
+    }
+  }
+
+  #connect(peer: PeerRecord): Promise<Session> {
     return openSession(this.#environment, peer.address, {
       hello: {
         role: 'peer',
