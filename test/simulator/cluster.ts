@@ -10,7 +10,7 @@ import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
 import { SimNetwork } from './network.js';
-import { type Program, SimHost, type Started, type Trace } from './sim-host.js';
+import { type Program, SimHost, type Started, type Trace, usualSyncMs } from './sim-host.js';
 import { World } from './virtual-clock.js';
 
 export interface ClusterOptions {
@@ -109,6 +109,7 @@ export class SimCluster {
       host.disk.commitFault = undefined;
       host.disk.fileFault = undefined;
       host.disk.freeBytes = host.disk.totalBytes;
+      host.syncMs = usualSyncMs;
       host.resume();
       host.start();
     }

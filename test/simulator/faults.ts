@@ -5,7 +5,7 @@
  * that it holds, and one at a time.
  */
 import type { SimCluster } from './cluster.js';
-import type { SimHost } from './sim-host.js';
+import { type SimHost, usualSyncMs } from './sim-host.js';
 import type { World } from './virtual-clock.js';
 
 export interface FaultOptions {
@@ -228,10 +228,9 @@ const acts = {
   },
   'slow-disk': (faults) =>
     withDisk(faults, (host) => {
-      const before = host.syncMs;
       host.syncMs = { leastMs: 5, mostMs: faults.world.delay(20, 600) };
       return () => {
-        host.syncMs = before;
+        host.syncMs = usualSyncMs;
       };
     }),
   'rot-file': rotFile,

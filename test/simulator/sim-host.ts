@@ -22,6 +22,8 @@ export interface Started {
 /** What runs on a host: called anew at every start. */
 export type Program = (environment: Environment, stores: Stores, onFatal: (error: unknown) => void) => Promise<Started>;
 
+export const usualSyncMs = { leastMs: 0.2, mostMs: 3 };
+
 export class SimHost {
   readonly name: string;
   readonly disk = new MemoryDisk();
@@ -31,7 +33,7 @@ export class SimHost {
   readonly #rate: number;
   readonly #wallAheadMs: number;
   /** How long the disk takes to sync. */
-  syncMs: { leastMs: number; mostMs: number } = { leastMs: 0.2, mostMs: 3 };
+  syncMs = usualSyncMs;
   #process: SimProcess | undefined;
   #started: Started | undefined;
   #environment: Environment | undefined;

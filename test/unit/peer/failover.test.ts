@@ -164,13 +164,13 @@ it('F9: after its start a peer leads nothing until the master has answered', asy
 it('S9: losing the master stops no reads or writes', async () => {
   const scenario = await Scenario.start({ peers: 3, slots: 4 });
   const { cluster, world } = scenario;
-  const work = new Workload(cluster, { writers: 2, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 10 });
+  const work = new Workload(cluster, { writers: 2, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 40 });
   await work.start();
   await world.runFor(500);
   cluster.master.crash();
-  await world.runFor(5000);
-  cluster.master.start();
   await world.runFor(3000);
+  cluster.master.start();
+  await world.runFor(2000);
   await work.stop();
   const verdict = judge({ victimNames: [], operations: work.operations });
   expect(verdict.complaints).toEqual([]);
@@ -182,7 +182,7 @@ it('S9: losing the master stops no reads or writes', async () => {
 it('F20: a handover fails no request', async () => {
   const scenario = await Scenario.start({ peers: 3, slots: 4 });
   const { cluster, world } = scenario;
-  const work = new Workload(cluster, { writers: 3, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 10 });
+  const work = new Workload(cluster, { writers: 3, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 40 });
   await work.start();
   for (const host of cluster.peers) {
     await world.runFor(300);
