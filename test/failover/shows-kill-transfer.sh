@@ -63,4 +63,4 @@ for percent in 10 50 90; do
     cmp "$work/target/back" "$work/big" || complain "receive $percent % $role: the bytes differ"
   done
 done
-finish
+finish --note "twelve transfers of $((size >> 20)) MiB, each finished by itself"
