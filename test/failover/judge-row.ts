@@ -49,7 +49,9 @@ function toResult(verdict: Verdict): RowResult {
   const { unknown, refused, victimPauses } = verdict;
   const writePauseMs = Math.round(victimPauses.write.pauseMs);
   const readPauseMs = Math.round(victimPauses.read.pauseMs);
-  const limits = { write: Number(options['write-pause-max']), read: Number(options['read-pause-max']) };
+  // Where other work shares the machine, scripts/test.sh grants more; the figures themselves are always printed.
+  const slack = Number(process.env.DFS_PAUSE_SLACK ?? 1);
+  const limits = { write: slack * Number(options['write-pause-max']), read: slack * Number(options['read-pause-max']) };
   if (writePauseMs > limits.write) complaints.push(`Writers paused ${writePauseMs} ms, over ${limits.write} ms`);
   if (readPauseMs > limits.read) complaints.push(`Readers paused ${readPauseMs} ms, over ${limits.read} ms`);
   if (options['no-failures'] && (unknown > 0 || Object.keys(refused).length > 0)) {
