@@ -120,7 +120,7 @@ export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Ans
       : peerOf(map, join.peerId);
   if (join.peerId !== undefined && namesake === undefined) {
     refuse('wrong-identity', `No peer of this cluster has the id ${join.peerId}`, {
-      advice: 'If the master has lost its data, run dfs-master recover; otherwise start the peer on an empty folder',
+      advice: 'Start the master over the data folder it had, or the peer on an empty folder to join as a new one',
     });
   }
   // The last holder's old store may yet be found: its record stays, and the new store becomes a peer of its own.

@@ -20,16 +20,17 @@ import {
 import { access, mkdir, realpath, stat, unlink } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
+import { exitCodes } from '../core/errors.js';
 import { syncFolder } from './folder-sync.js';
 import { isAbsence, systemCode, toStorageFailure } from './system-errors.js';
 
 export type FolderRefusal = 'in-use' | 'missing-parent' | 'not-a-folder' | 'not-writable';
 
-const exitCodes: Readonly<Record<FolderRefusal, number>> = {
-  'in-use': 75,
-  'missing-parent': 78,
-  'not-a-folder': 78,
-  'not-writable': 78,
+const exitCodeFor: Readonly<Record<FolderRefusal, number>> = {
+  'in-use': exitCodes.folderInUse,
+  'missing-parent': exitCodes.configuration,
+  'not-a-folder': exitCodes.configuration,
+  'not-writable': exitCodes.configuration,
 };
 
 /** The folder cannot be used as it is; `exitCode` is what the program ends with. */
@@ -41,7 +42,7 @@ export class FolderRefused extends Error {
   constructor(reason: FolderRefusal, message: string, cause?: unknown) {
     super(message, cause === undefined ? undefined : { cause });
     this.reason = reason;
-    this.exitCode = exitCodes[reason];
+    this.exitCode = exitCodeFor[reason];
   }
 }
 
@@ -97,7 +98,11 @@ function refusalToMake(folder: string, error: unknown): Error {
   const parent = dirname(folder);
   switch (systemCode(error)) {
     case 'ENOENT':
-      return new FolderRefused('missing-parent', `The folder ${parent} for the data folder does not exist`, error);
+      return new FolderRefused(
+        'missing-parent',
+        `The folder ${parent} for the data folder does not exist: make it, or mount it, first`,
+        error,
+      );
     case 'ENOTDIR':
       return new FolderRefused('not-a-folder', `${parent} on the way to the data folder is not a folder`, error);
     case 'EACCES':

@@ -44,7 +44,7 @@ const masterOptions = {
   },
   'repair-grace': {
     takes: 'SECONDS',
-    about: 'how long an absent peer is waited for before its copies are made elsewhere',
+    about: 'how long an absent peer is waited for before its copies are made elsewhere (not in this version)',
     default: '30',
     parse: parseSeconds,
   },
@@ -63,11 +63,11 @@ export const masterProgram: Program<typeof masterOptions> = {
   about: 'decides which peer serves what; never on the path of a file',
   examples: [
     ['dfs-master', 'on this machine only, data under ./dfs-data/master'],
-    ['dfs-master --listen 10.0.0.1:7420 --data /var/lib/dfs/master', 'for peers on other hosts'],
+    ['dfs-master --listen 10.0.0.1:7420 --data /var/lib/dfs-master', 'for peers on other hosts'],
     ['dfs-master --replicas 3 --min-in-sync 2', 'a new cluster that keeps three copies'],
   ],
   options: masterOptions,
-  commands: [['recover', 'make the map again from the peers, after its disk was lost']],
+  commands: [['recover', 'make the map again from the peers, after its disk was lost (not in this version)']],
   check(settings) {
     const { replicas, 'min-in-sync': minInSync } = settings;
     if (minInSync <= replicas) return undefined;
@@ -130,7 +130,7 @@ export const peerProgram: Program<typeof peerOptions> = {
   about: 'keeps files and serves them',
   examples: [
     ['dfs-peer', 'joins the master on this machine, data under ./dfs-data/peer'],
-    ['dfs-peer --master 10.0.0.1:7420 --listen 10.0.0.2:7421 --data /var/lib/dfs/peer', 'on a host of its own'],
+    ['dfs-peer --master 10.0.0.1:7420 --listen 10.0.0.2:7421 --data /var/lib/dfs-peer', 'on a host of its own'],
     ['dfs-peer --listen 127.0.0.1:0 --data /mnt/disk2/dfs --zone rack-2', 'a second peer, on any free port'],
   ],
   options: peerOptions,

@@ -2,7 +2,7 @@
  * Who may come in: the hello of peers and clients, and a peer's request to join.
  *
  * An empty store never makes a new cluster over an old one: as soon as any peer of a cluster has said hello, the only
- * way on is recover. Two processes with copies of one data folder are told apart by asking the address the map knows:
+ * way on is the data folder that the master had. Two processes with copies of one data folder are told apart by asking the address the map knows:
  * as long as the one there answers, the other is refused. Serves S10, F9, F11.
  */
 import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
@@ -18,7 +18,7 @@ import { openSession } from '../protocol/session.js';
 export type Hello = RequestOf<'hello'>;
 export type JoinRequest = RequestOf<'join'>;
 
-const recoverAdvice = 'Start the master over the data folder it had, or run dfs-master recover';
+const storeAdvice = 'Start the master over the data folder it had';
 
 /** Refuses whoever belongs elsewhere; `map` is undefined while there is no cluster. */
 export function checkHello(hello: Hello, map: ClusterMap | undefined): void {
@@ -50,7 +50,7 @@ export function checkHello(hello: Hello, map: ClusterMap | undefined): void {
 export function refuseForEmptyStore(clusterId: string): never {
   // `unavailable`, because the caller is right and should try again once the master has its data back.
   return refuse('unavailable', `This master's store is empty, but cluster ${clusterId} exists`, {
-    advice: recoverAdvice,
+    advice: storeAdvice,
   });
 }
 

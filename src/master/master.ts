@@ -184,7 +184,7 @@ export class Master {
     this.#fail(
       new DaemonStop(
         exitCodes.configuration,
-        `${sentence}: this store is not the newest. Start the master over the newest one, or run dfs-master recover`,
+        `${sentence}: this store is not the newest. Start the master over the newest one`,
       ),
     );
   }
