@@ -2,7 +2,7 @@
  * The expected ways to say no (refusals), as a table, and the one error type users meet.
  *
  * A refusal is an answer: it travels on the wire with its code, a sentence and advice. `retry` says what a client may
- * do; `definite` whether the refused attempt certainly had no effect (rule F7).
+ * do; whether the refused attempt certainly had no effect is judged by client/judgement.ts (rule F7).
  */
 export type Retry = 'never' | 'refresh-map' | 'later' | 'other-replica';
 
@@ -48,7 +48,7 @@ export interface ErrorDetails {
   readonly advice?: string;
   readonly requestId?: string;
   readonly cause?: unknown;
-  /** What the other side adds for programs: a newer slot record, the version in conflict, … Plain data. */
+  /** For this process only, never on the wire: whether anything was `sent`, whether the slot has `moved`. */
   readonly details?: Readonly<Record<string, unknown>>;
 }
 

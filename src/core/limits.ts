@@ -10,7 +10,7 @@ export const limits = {
 
   // Bytes.
   blockBytes: 64 * 1024, // the unit of checksums: small ranges stay cheap to verify
-  inlineBytesMax: 64 * 1024, // up to here LMDB beats a file of its own (measured, see docs/decisions)
+  inlineBytesMax: 64 * 1024, // up to here a write to LMDB costs less than a file of its own
   segmentBytesDefault: 4 * 1024 * 1024, // bounded work per request, and large files spread over all peers
   segmentBytesMin: 1024 * 1024,
   segmentBytesMax: 16 * 1024 * 1024,

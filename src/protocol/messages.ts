@@ -242,7 +242,7 @@ export const messages = {
   'list-ids': { kind: 35, from: ['peer'], request: { ...fenced, key }, reply: {} },
   /** Drops the slot's request ids of all tables below `below`. */
   'drop-ids': { kind: 36, from: ['peer'], request: { ...fenced, below: count() }, reply: {} },
-  /** The 50 ms beacon: `hash` stands for the last list of (slot, slotEpoch) sent on this link (F12). */
+  /** The 50 ms beacon: `hash` stands for the last list of (slot, slotEpoch, term) sent on this link (F12). */
   beacon: {
     kind: 37,
     from: ['peer'],
@@ -250,7 +250,7 @@ export const messages = {
     /** Lists the slots for which nothing is granted; `known` false asks for the list. */
     reply: { known: flag(), refused: list(slot, 4000) },
   },
-  /** Payload: the list of (slot, slotEpoch) that later beacons stand for. A beacon itself. */
+  /** Payload: the list of (slot, slotEpoch, term) that later beacons stand for. A beacon itself. */
   'beacon-list': { kind: 38, from: ['peer'], request: {}, reply: { refused: list(slot, 4000) } },
 
   // --- Peer → peer, asking ----------------------------------------------------------------------------------------
