@@ -16,6 +16,8 @@ import { World } from './virtual-clock.js';
 export interface ClusterOptions {
   readonly seed: number;
   readonly peers: number;
+  /** Further hosts for peers, not started with the others. */
+  readonly spares?: number;
   readonly replicas?: number;
   readonly minInSync?: number;
   readonly slots?: number;
@@ -37,6 +39,7 @@ export class SimCluster {
   readonly network: SimNetwork;
   readonly master: SimHost;
   readonly peers: readonly SimHost[];
+  readonly spares: readonly SimHost[];
   readonly options: ClusterOptions;
   readonly trace: Trace;
   #running: Master | undefined;
@@ -50,7 +53,8 @@ export class SimCluster {
     this.trace = (line) => trace(`${this.world.nowMs.toFixed(2).padStart(9)} ${line}`);
     this.network = new SimNetwork(this.world);
     this.master = this.#host(masterHost, this.#masterProgram());
-    this.peers = Array.from({ length: options.peers }, (_, at) => {
+    const { peers, spares = 0 } = options;
+    const hosts = Array.from({ length: peers + spares }, (_, at) => {
       const name = `10.0.0.${at + 1}`;
       const host: SimHost = this.#host(
         name,
@@ -58,6 +62,8 @@ export class SimCluster {
       );
       return host;
     });
+    this.peers = hosts.slice(0, peers);
+    this.spares = hosts.slice(peers);
   }
 
   /** Starts everything and resolves when every slot is as it should be. */
@@ -81,7 +87,7 @@ export class SimCluster {
 
   hostOf(id: PeerId | undefined): SimHost {
     const address = this.map?.peers.find((peer) => peer.id === id)?.address;
-    const host = this.peers.find(({ name }) => address === `${name}:7421`);
+    const host = [...this.peers, ...this.spares].find(({ name }) => address === `${name}:7421`);
     if (host === undefined) throw new Error(`No host runs peer ${id}`);
     return host;
   }

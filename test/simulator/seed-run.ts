@@ -1,11 +1,11 @@
 /**
  * One seed: a cluster, a workload and faults by chance, and the judgement over all of it.
  */
-import { StorageFailure } from '../../src/core/errors.js';
 import { judge } from '../checker/verdict.js';
 import { SimCluster } from './cluster.js';
 import { deepComplaints, orphanComplaints } from './deep-check.js';
 import { type FaultKind, Faults, faultKinds } from './faults.js';
+import { watchRejections } from './rejections.js';
 import type { Trace } from './sim-host.js';
 import { World } from './virtual-clock.js';
 import { Workload } from './workload.js';
@@ -80,12 +80,10 @@ export async function runSeed(seed: number, trace?: Trace): Promise<SeedResult> 
     await workload.stop();
     await cluster.untilWhole(20_000);
     await workload.readAll();
-    if (setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000) {
-      await world.runUntil(() => orphanComplaints(cluster).length === 0, 90_000);
-      world.complaints.push(...orphanComplaints(cluster));
-    }
-    await world.runFor(500);
-    world.complaints.push(...deepComplaints(cluster));
+    // Sweeps are changes like any other: they end at different moments on different replicas.
+    world.complaints.push(...(await lastingComplaints(cluster, deepComplaints, 10_000)));
+    const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
+    if (sweepsSoon) world.complaints.push(...(await lastingComplaints(cluster, orphanComplaints, 90_000)));
   } catch (error) {
     world.complaints.push((error as Error).stack ?? String(error));
   } finally {
@@ -101,16 +99,13 @@ export async function runSeed(seed: number, trace?: Trace): Promise<SeedResult> 
   };
 }
 
-/** A rejection that nobody handles ends a real process: here it is a complaint, unless the disk had failed. */
-function watchRejections(world: World): () => void {
-  const others = process.listeners('unhandledRejection');
-  const onRejection = (error: unknown): void => {
-    if (!(error instanceof StorageFailure)) world.complaints.push(`Nobody handled ${(error as Error).stack ?? error}`);
-  };
-  process.removeAllListeners('unhandledRejection');
-  process.on('unhandledRejection', onRejection);
-  return () => {
-    process.removeAllListeners('unhandledRejection');
-    for (const other of others) process.on('unhandledRejection', other);
-  };
+/** What is still complained about after so long. */
+async function lastingComplaints(
+  cluster: SimCluster,
+  look: (cluster: SimCluster) => string[],
+  limitMs: number,
+): Promise<string[]> {
+  const endMs = cluster.world.nowMs + limitMs;
+  while (cluster.world.nowMs < endMs && look(cluster).length > 0) await cluster.world.runFor(500);
+  return look(cluster);
 }

@@ -1,0 +1,187 @@
+import { describe, expect, it } from 'vitest';
+import type { FileId } from '../../../src/core/storage.js';
+import { keyOfName, keyOfVoid } from '../../../src/peer/entry.js';
+import { deepComplaints, orphanComplaints } from '../../simulator/deep-check.js';
+import { bucket, Scenario } from '../../simulator/scenario.js';
+import type { SimHost } from '../../simulator/sim-host.js';
+
+const large = new Uint8Array(200_000).fill(65);
+
+function fileOf(scenario: Scenario, host: SimHost, name: string): FileId {
+  const entry = scenario.entryOn(host, name);
+  if (entry === undefined || entry === 'damaged' || entry.placed.where !== 'file') throw new Error('It has a file');
+  return entry.placed.fileId;
+}
+
+function backupOf(scenario: Scenario, name: string): SimHost {
+  const [backup] = scenario.backupsOf(name);
+  if (backup === undefined) throw new Error('There is a backup');
+  return backup;
+}
+
+describe('damage', () => {
+  it('S5: bytes that do not match are never returned, and the bad copy is repaired', async () => {
+    const scenario = await Scenario.start();
+    await scenario.put('a', large);
+    const primary = scenario.primaryOf('a');
+    const rotten = fileOf(scenario, primary, 'a');
+    primary.disk.rotFile(rotten, 100_000);
+    expect(await scenario.get('a')).toBe('A'.repeat(large.length));
+    const isRepaired = (): boolean => fileOf(scenario, primary, 'a') !== rotten;
+    expect(await scenario.world.runUntil(isRepaired, 5000)).toBe(true);
+    expect(deepComplaints(scenario.cluster)).toEqual([]);
+  });
+
+  it('F10: an unreadable entry is repaired, never dropped', async () => {
+    const scenario = await Scenario.start();
+    await scenario.put('a', 'kept');
+    const primary = scenario.primaryOf('a');
+    primary.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+    expect(scenario.entryOn(primary, 'a')).toBe('damaged');
+    expect(await scenario.get('a')).toBe('kept');
+    expect(deepComplaints(scenario.cluster)).toEqual([]);
+  });
+
+  it('F10: an unreadable entry on the new primary does not delete the good copies', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    await scenario.put('a', 'kept');
+    await scenario.put('b', 'other');
+    const [next] = scenario.backupsOf('a');
+    next?.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+    scenario.primaryOf('a').crash();
+    expect(await scenario.get('b')).toBe('other');
+    expect(scenario.primaryOf('a')).toBe(next);
+    expect(await scenario.get('a')).toBe('kept');
+    expect(deepComplaints(scenario.cluster)).toEqual([]);
+  });
+
+  it('F10: a primary alone takes a damaged version from the replica that comes back with it', async () => {
+    const scenario = await Scenario.start();
+    await scenario.put('a', large);
+    const backup = backupOf(scenario, 'a');
+    backup.crash();
+    await scenario.world.runUntil(() => scenario.recordOf('a').inSync.length === 1, 3000);
+    await scenario.put('b', 'more');
+    const primary = scenario.primaryOf('a');
+    primary.disk.rotFile(fileOf(scenario, primary, 'a'), 100_000);
+    backup.start();
+    await scenario.world.runUntil(() => scenario.recordOf('a').joining.length > 0, 5000);
+    expect(await scenario.get('a')).toBe('A'.repeat(large.length));
+    await scenario.cluster.untilWhole();
+  });
+});
+
+describe('stores', () => {
+  it('F11, S7: a wiped store is a new one: nothing empty is ever promoted, and it is filled again', async () => {
+    const scenario = await Scenario.start();
+    const { cluster, world } = scenario;
+    await scenario.put('a', 'kept');
+    const primary = scenario.primaryOf('a');
+    primary.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 1, 3000);
+    primary.wipe();
+    primary.start();
+    expect(await scenario.get('a')).toBe('kept');
+    await cluster.untilWhole();
+    expect(deepComplaints(cluster)).toEqual([]);
+    scenario.primaryOf('a').crash();
+    expect(await scenario.get('a')).toBe('kept');
+  });
+
+  it('F11: a store that is wiped at once is out of every set before it is answered', async () => {
+    const scenario = await Scenario.start();
+    const { cluster } = scenario;
+    await scenario.put('a', 'kept');
+    const primary = scenario.primaryOf('a');
+    primary.crash();
+    primary.wipe();
+    primary.start();
+    expect(await scenario.get('a')).toBe('kept');
+    await cluster.untilWhole();
+    expect(await scenario.get('a')).toBe('kept');
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+
+  it('F15, S10: a surplus copy goes only after the primary’s word and the quarantine', async () => {
+    const quarantineMs = 20_000;
+    const scenario = await Scenario.start({ peers: 2, quarantineMs, spares: 1, slots: 8 });
+    const { cluster, world } = scenario;
+    const names = Array.from({ length: 20 }, (_, at) => `name-${at}`);
+    for (const name of names) await scenario.put(name, name);
+    cluster.spares[0]?.start();
+    /** A member that the map no longer names and that holds the name all the same. */
+    const formerOf = (name: string): SimHost | undefined => {
+      const members = [scenario.primaryOf(name), ...scenario.backupsOf(name)];
+      const { joining } = scenario.recordOf(name);
+      const isHolder = (host: SimHost): boolean => scenario.entryOn(host, name) !== undefined;
+      return joining.length > 0 ? undefined : cluster.peers.find((host) => isHolder(host) && !members.includes(host));
+    };
+    const isMoved = (): boolean => names.some((name) => formerOf(name) !== undefined);
+    expect(await world.runUntil(isMoved, 30_000)).toBe(true);
+    await world.runFor(2000);
+    const moved = names.find((name) => formerOf(name) !== undefined) ?? '';
+    const former = formerOf(moved);
+    if (former === undefined) throw new Error('The former member was just seen');
+    await world.runFor(quarantineMs - 5000);
+    expect(formerOf(moved)).toBe(former);
+    // While no primary can be asked nothing is dropped, whatever the map says.
+    for (const host of [...cluster.peers, ...cluster.spares]) cluster.network.cut(former.name, host.name);
+    await world.runFor(20_000);
+    expect(scenario.entryOn(former, moved)).toBeDefined();
+    cluster.healAll();
+    expect(await world.runUntil(() => formerOf(moved) === undefined, 60_000)).toBe(true);
+    expect(await scenario.get(moved)).toBe(moved);
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+});
+
+describe('uploads', () => {
+  const sizeBytes = 2_500_000;
+  const short = { sweepAfterMs: 3000, replacedGraceMs: 1000, slots: 4 };
+
+  it('F13: a voided upload cannot be committed', async () => {
+    const scenario = await Scenario.start(short);
+    const { world } = scenario;
+    const slow = async function* () {
+      yield new Uint8Array(2_200_000);
+      await new Promise<void>((resolve) => world.schedule(20_000, resolve));
+      yield new Uint8Array(300_000);
+    };
+    const put = scenario.client.put('a', slow(), { size: sizeBytes, segmentBytes: 1024 * 1024, timeoutMs: 60_000 });
+    expect(await scenario.codeOf(put)).toBe('void-upload');
+    expect(await scenario.get('a')).toBeUndefined();
+    expect(await world.runUntil(() => orphanComplaints(scenario.cluster).length === 0, 60_000)).toBe(true);
+  });
+
+  it('F13: segments of a replaced file go, those of the new one stay', async () => {
+    const scenario = await Scenario.start(short);
+    const { cluster, world } = scenario;
+    const options = { segmentBytes: 1024 * 1024 };
+    await scenario.put('a', new Uint8Array(sizeBytes).fill(65), options);
+    await scenario.put('a', new Uint8Array(sizeBytes).fill(66), options);
+    expect(orphanComplaints(cluster)).not.toEqual([]);
+    expect(await world.runUntil(() => orphanComplaints(cluster).length === 0, 60_000)).toBe(true);
+    await world.runFor(10_000);
+    expect(await scenario.get('a')).toBe('B'.repeat(sizeBytes));
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+
+  it('F13: the same upload committed again under a new request id replaces nothing', async () => {
+    const scenario = await Scenario.start({ ...short, slots: 1 });
+    const { world } = scenario;
+    const session = await scenario.sessionTo(scenario.primaryOf('a'));
+    const uploadId = scenario.newId();
+    const { header, payload, sums } = scenario.putRequest('a', 'A'.repeat(1024 * 1024), { uploadId });
+    const second = new Uint8Array(100).fill(66);
+    const route = { slot: 0, term: header.term, bucket, name: 'a', uploadId, index: 1 };
+    const two = { ...header, size: header.size + second.length, segments: 2 };
+    const part = scenario.putRequest('a', 'B'.repeat(100));
+    await world.until(session.request('put-segment', { ...route, sums: part.sums }, part));
+    await world.until(session.request('put', two, { payload, sums }));
+    await world.until(session.request('put', { ...two, requestId: scenario.newId() }, { payload, sums }));
+    const isVoid = scenario.cluster.peers.some((host) =>
+      host.disk.index.durable.get('entries', keyOfVoid({ bucket, name: 'a' }, uploadId)),
+    );
+    expect(isVoid).toBe(false);
+  });
+});
