@@ -100,6 +100,15 @@ export class MemoryDisk {
     this.#replacing.clear();
   }
 
+  /** Remembers the small files as they are now; returns how to put them back, as from a backup. */
+  backUpSmallFiles(): () => void {
+    const saved = new Map(this.#smallFiles);
+    return () => {
+      this.#smallFiles.clear();
+      for (const [name, content] of saved) this.#smallFiles.set(name, content);
+    };
+  }
+
   /** A new, empty folder. */
   wipe(): void {
     this.index.wipe();

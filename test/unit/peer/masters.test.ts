@@ -1,0 +1,64 @@
+import { expect, it } from 'vitest';
+import { deepComplaints } from '../../simulator/deep-check.js';
+import { Scenario } from '../../simulator/scenario.js';
+
+async function startMoved() {
+  const scenario = await Scenario.start({ peers: 3, quarantineMs: 1000, slots: 4 });
+  const names = Array.from({ length: 8 }, (_, at) => `name-${at}`);
+  for (const name of names) await scenario.put(name, name);
+  const holders = (): number =>
+    scenario.cluster.peers.reduce(
+      (sum, host) => sum + names.filter((name) => scenario.entryOn(host, name) !== undefined).length,
+      0,
+    );
+  return { scenario, names, holders };
+}
+
+it('S10: a master with an older map than its peers stops, and no peer deletes anything', async () => {
+  const { scenario, names, holders } = await startMoved();
+  const { cluster, world } = scenario;
+  const restore = cluster.master.disk.backUpSmallFiles();
+  cluster.peers[0]?.crash();
+  await world.runFor(3000);
+  cluster.peers[0]?.start();
+  await cluster.untilWhole();
+  for (const name of names) await scenario.put(name, 'newer');
+  const before = holders();
+  cluster.master.crash();
+  restore();
+  cluster.master.start();
+  await world.runFor(10_000);
+  expect(cluster.master.endedByItself).toBe(true);
+  expect(world.complaints.join()).toContain('this store is not the newest');
+  expect(holders()).toBe(before);
+  for (const name of names) expect(await scenario.get(name)).toBe('newer');
+});
+
+it('S9, S10: a master whose disk was lost makes no new cluster over the old one, and files stay', async () => {
+  const { scenario, names, holders } = await startMoved();
+  const { cluster, world } = scenario;
+  const before = holders();
+  cluster.master.crash();
+  cluster.master.wipe();
+  cluster.master.start();
+  await world.runFor(10_000);
+  expect(cluster.map).toBeUndefined();
+  expect(holders()).toBe(before);
+  for (const name of names) expect(await scenario.get(name)).toBe(name);
+  expect((await scenario.put('name-0', 'still written')).copies.durable).toBe(2);
+});
+
+it('S7: after the loss of a peer for good there are all wanted copies again', async () => {
+  const scenario = await Scenario.start({ peers: 3, replicas: 2, slots: 4 });
+  const { cluster, world } = scenario;
+  const names = Array.from({ length: 8 }, (_, at) => `name-${at}`);
+  for (const name of names) await scenario.put(name, name);
+  const [lost] = cluster.peers;
+  lost?.crash({ isHost: true });
+  await world.runFor(3000);
+  lost?.wipe();
+  lost?.start();
+  await cluster.untilWhole();
+  expect(deepComplaints(cluster)).toEqual([]);
+  for (const name of names) expect(await scenario.get(name)).toBe(name);
+});
