@@ -37,6 +37,7 @@ export const limits = {
   // Listing.
   listPageRowsMax: 1000, // bounds the time one page may hold the event loop
   comparePageRowsMax: 2000,
+  idPageRowsMax: 50_000, // a name overwritten without a pause has more ids than one payload holds
 
   // Cluster.
   replicasMax: 3,

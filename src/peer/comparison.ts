@@ -142,19 +142,43 @@ export class Comparison {
   }
 
   async #settleIds(led: LedSlot, peer: PeerId, key: EntryKey): Promise<void> {
-    const answer = await led.ask(peer, 'list-ids', (fenced) => ({ ...fenced, key }));
-    const theirs = new Map(decodeIdRows(answer.payload ?? new Uint8Array(0)).map((row) => [keyText(row.id), row]));
+    const theirs = new Map((await this.#listIds(led, peer, key)).map((row) => [keyText(row.id), row]));
     const puts: IdRow[] = [];
     for (const row of this.#index.listIds(key)) {
       const their = theirs.get(keyText(row.id));
       if (their === undefined || compareVersions(their.version, row.version) !== 0) puts.push(row);
       theirs.delete(keyText(row.id));
     }
-    const drops = [...theirs.values()];
-    if (puts.length === 0 && drops.length === 0) return;
-    const payload = encodeIdRows([...puts, ...drops]);
+    await this.#changeIds(led, peer, { key, puts, drops: [] });
+    await this.#changeIds(led, peer, { key, puts: [], drops: [...theirs.values()] });
+  }
+
+  async #listIds(led: LedSlot, peer: PeerId, key: EntryKey): Promise<readonly IdRow[]> {
+    const rows: IdRow[] = [];
+    for (;;) {
+      const skip = rows.length;
+      const answer = await led.ask(peer, 'list-ids', (fenced) => ({ ...fenced, key, skip }));
+      rows.push(...decodeIdRows(answer.payload ?? new Uint8Array(0)));
+      if (!answer.header.more) return rows;
+    }
+  }
+
+  /** A page at a time; one of the two lists is empty. */
+  async #changeIds(
+    led: LedSlot,
+    peer: PeerId,
+    change: { key: EntryKey; puts: readonly IdRow[]; drops: readonly IdRow[] },
+  ): Promise<void> {
+    const { key, puts, drops } = change;
+    const rows = [...puts, ...drops];
     const asOf = led.asOf();
-    await led.ask(peer, 'settle-ids', (fenced) => ({ ...fenced, key, asOf, drops: drops.length }), { payload });
+    for (let at = 0; at < rows.length; at += limits.idPageRowsMax) {
+      const page = rows.slice(at, at + limits.idPageRowsMax);
+      const dropCount = drops.length === 0 ? 0 : page.length;
+      await led.ask(peer, 'settle-ids', (fenced) => ({ ...fenced, key, asOf, drops: dropCount }), {
+        payload: encodeIdRows(page),
+      });
+    }
   }
 }
 

@@ -157,7 +157,10 @@ export class Replica {
   async listIds(request: Incoming<'list-ids'>): Promise<Outgoing> {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
-    return { payload: encodeIdRows(this.#parts.index.listIds(request.header.key)) };
+    const { key, skip } = request.header;
+    const rows = this.#parts.index.listIds(key);
+    const end = skip + limits.idPageRowsMax;
+    return { header: { more: rows.length > end }, payload: encodeIdRows(rows.slice(skip, end)) };
   }
 
   async dropIds(request: Incoming<'drop-ids'>): Promise<Outgoing> {

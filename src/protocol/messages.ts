@@ -238,8 +238,13 @@ export const messages = {
     request: { ...fenced, bucket: count(limits.digestBuckets - 1), after: key },
     reply: { more: flag() },
   },
-  /** Payload: all id rows of one key. */
-  'list-ids': { kind: 35, from: ['peer'], request: { ...fenced, key }, reply: {} },
+  /** Payload: a page of the id rows of one key, after the first `skip`. */
+  'list-ids': {
+    kind: 35,
+    from: ['peer'],
+    request: { ...fenced, key, skip: count() },
+    reply: { more: flag() },
+  },
   /** Drops the slot's request ids of all tables below `below`. */
   'drop-ids': { kind: 36, from: ['peer'], request: { ...fenced, below: count() }, reply: {} },
   /** The 50 ms beacon: `hash` stands for the last list of (slot, slotEpoch, term) sent on this link (F12). */
