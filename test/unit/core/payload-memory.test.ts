@@ -20,7 +20,7 @@ it('small memory, parts of memory and Buffers are left to the collector', () => 
 });
 
 it('no more than a few transfers need is kept', () => {
-  const given = Array.from({ length: 40 }, () => new Uint8Array(mebibyte));
+  const given: Uint8Array[] = Array.from({ length: 40 }, () => new Uint8Array(mebibyte));
   for (const bytes of given) givePayloadMemory(bytes);
   const taken = given.map(() => takePayloadMemory(mebibyte));
   expect(taken.filter((bytes) => given.includes(bytes))).toHaveLength(32);
