@@ -19,7 +19,7 @@ type Act = (faults: Faults) => Promise<void>;
 export class Faults {
   readonly cluster: SimCluster;
   readonly #options: FaultOptions;
-  #isStopping = false;
+  isStopping = false;
   #running = 0;
   /** A store was lost since the cluster was last whole. */
   isWounded = false;
@@ -43,7 +43,7 @@ export class Faults {
   }
 
   async stop(): Promise<void> {
-    this.#isStopping = true;
+    this.isStopping = true;
     await this.world.runUntil(() => this.#running === 0, 60_000);
   }
 
@@ -68,10 +68,9 @@ export class Faults {
 
   async #goOn(): Promise<void> {
     const { kinds, everyMs } = this.#options;
-    while (!this.#isStopping) {
+    while (!this.isStopping) {
       await this.sleep(this.world.delay(0, everyMs));
-      if (this.#isStopping) return;
-      if (this.cluster.isWhole()) this.isWounded = false;
+      if (this.isStopping) return;
       const kind = this.world.chance.pick(kinds);
       this.cluster.trace(`--- ${kind}`);
       this.#running++;
@@ -86,7 +85,7 @@ export class Faults {
   #supervise(): void {
     this.world.schedule(500, () => {
       for (const host of [...this.cluster.peers, this.cluster.master]) if (host.endedByItself) host.start();
-      if (!this.#isStopping) this.#supervise();
+      if (!this.isStopping) this.#supervise();
     });
   }
 }
@@ -126,16 +125,21 @@ async function wipe(faults: Faults): Promise<void> {
   const { cluster, world } = faults;
   if (faults.isWounded || cluster.map === undefined) return;
   const host = faults.anyPeer();
-  const id = cluster.map.peers.find((peer) => peer.address.startsWith(`${host.name}:`))?.id;
-  if (id === undefined || !host.isRunning) return;
+  const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
+  if (peer === undefined || !host.isRunning) return;
   faults.isWounded = true;
   host.crash({ isHost: world.isLikely(0.5) });
   const { starts } = host;
   await faults.sleep(world.delay(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
-  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(id) || inSync.length > 1) === true;
-  if (isElsewhere && host.starts === starts) host.wipe();
+  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
+  const isLost = isElsewhere && host.starts === starts;
+  if (isLost) host.wipe();
   host.start();
+  const isKnown = (): boolean =>
+    !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
+  while (!faults.isStopping && !(isKnown() && cluster.isWhole())) await faults.sleep(100);
+  faults.isWounded = false;
 }
 
 async function rotFile(faults: Faults): Promise<void> {
