@@ -242,6 +242,7 @@ class Clients {
   readonly #world: World;
   readonly #settings: Settings;
   readonly #open = new Map<string, Promise<FileClient>>();
+  readonly #connected = new Set<FileClient>();
 
   constructor(world: World, settings: Settings) {
     this.#world = world;
@@ -253,15 +254,15 @@ class Clients {
     const key = settings.masters.join();
     const client = this.#open.get(key) ?? this.#world.connect(settings);
     this.#open.set(key, client);
-    // A failed attempt may be made again.
-    client.catch(() => this.#open.delete(key));
+    client.then(
+      (connected) => this.#connected.add(connected),
+      () => this.#open.delete(key), // a failed attempt may be made again
+    );
     return client;
   }
 
+  /** Those still connecting are left to the end of the process. */
   async close(): Promise<void> {
-    const clients = await Promise.allSettled(this.#open.values());
-    await Promise.allSettled(
-      clients.map((client) => (client.status === 'fulfilled' ? client.value.close() : undefined)),
-    );
+    await Promise.allSettled([...this.#connected].map((client) => client.close()));
   }
 }
