@@ -8,6 +8,8 @@ import { versionComplaints } from './versions.js';
 
 export interface Verdict {
   readonly operations: number;
+  /** The first call. */
+  readonly startMs: number;
   readonly unknown: number;
   /** By code; a refusal is an answer, but one that a client had to live with. */
   readonly refused: Readonly<Record<string, number>>;
@@ -30,6 +32,7 @@ export function judge({ operations, victimNames }: History): Verdict {
   if (!operations.some(isAnswered)) complaints.push('Nothing was ever answered');
   return {
     operations: operations.length,
+    startMs: Math.min(...operations.map(({ calledMs }) => calledMs)),
     unknown: operations.filter(({ outcome }) => outcome.state === 'unknown').length,
     refused,
     complaints,

@@ -5,6 +5,7 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { describeOperation, type History, isAnswered, readHistory } from '../checker/history.js';
+import type { Pause } from '../checker/pauses.js';
 import { judge, type Verdict } from '../checker/verdict.js';
 import type { RowResult } from './row-result.js';
 
@@ -52,8 +53,13 @@ function toResult(verdict: Verdict): RowResult {
   // Where other work shares the machine, scripts/test.sh grants more; the figures themselves are always printed.
   const slack = Number(process.env.DFS_PAUSE_SLACK ?? 1);
   const limits = { write: slack * Number(options['write-pause-max']), read: slack * Number(options['read-pause-max']) };
-  if (writePauseMs > limits.write) complaints.push(`Writers paused ${writePauseMs} ms, over ${limits.write} ms`);
-  if (readPauseMs > limits.read) complaints.push(`Readers paused ${readPauseMs} ms, over ${limits.read} ms`);
+  const after = ({ atMs }: Pause): string => `${((atMs - verdict.startMs) / 1000).toFixed(1)} s after the start`;
+  if (writePauseMs > limits.write) {
+    complaints.push(`Writers paused ${writePauseMs} ms, over ${limits.write} ms, ${after(victimPauses.write)}`);
+  }
+  if (readPauseMs > limits.read) {
+    complaints.push(`Readers paused ${readPauseMs} ms, over ${limits.read} ms, ${after(victimPauses.read)}`);
+  }
   if (options['no-failures'] && (unknown > 0 || Object.keys(refused).length > 0)) {
     complaints.push(`Requests failed: ${unknown} unknown, refused ${JSON.stringify(refused)}`);
   }
@@ -85,7 +91,7 @@ function mergedHistory(): History {
 function emptyVerdict(): Verdict {
   const none = { pauseMs: 0, atMs: 0 };
   const pauses = { write: none, read: none };
-  return { operations: 0, unknown: 0, refused: {}, complaints: [], pauses, victimPauses: pauses };
+  return { operations: 0, startMs: 0, unknown: 0, refused: {}, complaints: [], pauses, victimPauses: pauses };
 }
 
 function describe(result: RowResult): string {
