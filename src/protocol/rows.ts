@@ -6,9 +6,9 @@
 import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
 import { type TimedId, timedIdBytes, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { keyBytesMax } from './message-fields.js';
 
 const checksumBytes = 8;
-const keyBytesMax = 1200;
 
 export interface ListRow {
   readonly name: string;
