@@ -1,7 +1,7 @@
 /**
  * Keeps one connection to one peer: pings it, pushes the map, passes on wishes, and tells what it hears.
  *
- * It judges nothing. A connection that breaks is tried again at once: two refused connects 30 ms apart mean that the
+ * It judges nothing. A connection that breaks is tried again at once: two refused connects a moment apart mean that the
  * process is gone, which membership.ts is told; everything else is silence. Only the very peer and store that the map
  * names are heard; whoever else answers at the address counts as silence.
  */
