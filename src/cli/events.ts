@@ -5,6 +5,7 @@ import { sleep } from '../core/environment.js';
 import { refusals, toDfsError } from '../core/errors.js';
 import { type Context, countOption, defineCommand, type Given, toggle } from './command.js';
 import { printable } from './escaping.js';
+import { exitCodeOf } from './output.js';
 
 const options = {
   follow: toggle('go on until Ctrl-C', 'f'),
@@ -46,7 +47,7 @@ async function nextPage(context: Context, client: FileClient, after: number): Pr
     return await client.events({ after, limit: pageRows, waitMs: followWaitMs, signal: context.interrupted });
   } catch (problem) {
     const error = toDfsError(problem);
-    if (refusals[error.code].exitCode !== refusals.unavailable.exitCode) throw error;
+    if (exitCodeOf(error) !== refusals.unavailable.exitCode) throw error;
     await context.output.note(`The master does not answer: ${error.message}. Trying again.`);
     await sleep(context.clock, retryMs);
     return [];

@@ -4,7 +4,9 @@
  * All: 0. None, all for the same reason: that reason's code. Some: 8, partly done. When nobody answers any more, it
  * gives up instead of waiting for each object in turn.
  */
+import { Bug } from '../core/assert.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
+import { OutputClosed } from '../core/local-machine.js';
 import { exitCodeOf, type Output } from './output.js';
 
 const unansweredMax = 16;
@@ -21,34 +23,23 @@ export class Outcomes {
     this.#verb = verb;
   }
 
-  get doneCount(): number {
-    return this.#doneCount;
-  }
-
-  get failedCount(): number {
-    return this.#failures.length;
-  }
-
   /** Runs one object's work; its failure is shown and counted and stops no other. Interruption ends everything. */
-  async attempt(name: string, work: () => Promise<void>): Promise<boolean> {
+  async attempt(name: string, work: () => Promise<void>): Promise<void> {
     try {
       await work();
       this.#doneCount++;
       this.#unansweredInARow = 0;
-      return true;
     } catch (problem) {
       const error = toDfsError(problem);
       if (error.code === 'cancelled' || !isOfTheWorld(problem)) throw problem;
       this.#failures.push(exitCodeOf(error));
       await this.#output.error(error, { verb: this.#verb, name });
       this.#countAnswers(error);
-      return false;
     }
   }
 
   #countAnswers(error: DfsError): void {
-    this.#unansweredInARow =
-      refusals[error.code].exitCode === refusals.unavailable.exitCode ? this.#unansweredInARow + 1 : 0;
+    this.#unansweredInARow = exitCodeOf(error) === refusals.unavailable.exitCode ? this.#unansweredInARow + 1 : 0;
     if (this.#unansweredInARow < unansweredMax) return;
     const code = this.#doneCount === 0 ? 'unavailable' : 'partly-done';
     throw new DfsError(code, `Gave up: ${unansweredMax} in a row had no answer`, {
@@ -75,5 +66,5 @@ export class Outcomes {
 
 /** Bugs and a closed output end the program; they are nobody's outcome. */
 function isOfTheWorld(problem: unknown): boolean {
-  return !(problem instanceof Error) || !['Bug', 'OutputClosed'].includes(problem.name);
+  return !(problem instanceof Bug || problem instanceof OutputClosed);
 }

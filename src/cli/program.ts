@@ -11,6 +11,7 @@ import {
   InvalidArgumentError,
 } from 'commander';
 import type { FileClient } from '../client/file-client.js';
+import { Bug } from '../core/assert.js';
 import type { Clock } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
 import { DfsError, refusals } from '../core/errors.js';
@@ -71,18 +72,30 @@ type Run = (settings: SettingSources['flags'] & { config?: string }) => Promise<
 
 /** Runs `dfs` with the arguments after its name. Resolves with the exit code; rejects for bugs only. */
 export async function runProgram(argv: readonly string[], world: World): Promise<number> {
-  let plainOutput = await openOutput(world, { json: argv.includes('--json'), quiet: false });
   try {
     const plan = await parse(argv, world);
-    if (plan.run === undefined) return plan.exitCode;
-    return await plan.run(plan.flags);
+    return plan.run === undefined ? plan.exitCode : await plan.run(plan.flags);
   } catch (problem) {
-    if (problem instanceof OutputClosed) return 1;
-    if (problem instanceof Error && problem.name === 'Bug') throw problem;
-    plainOutput = await openOutput(world, { json: argv.includes('--json'), quiet: false });
-    await plainOutput.error(problem);
-    return exitCodeOf(problem);
+    return isOutputClosed(problem) ? closedExitCode : await tellProblem(problem, argv, world);
   }
+}
+
+/** As other programs do whose reader has gone: no success, and no words. */
+const closedExitCode = refusals.failed.exitCode;
+
+function isOutputClosed(problem: unknown): boolean {
+  return problem instanceof OutputClosed;
+}
+
+async function tellProblem(problem: unknown, argv: readonly string[], world: World): Promise<number> {
+  if (problem instanceof Bug) throw problem;
+  const output = await openOutput(world, { json: argv.includes('--json'), quiet: false });
+  try {
+    await output.error(problem);
+  } catch (second) {
+    if (!isOutputClosed(second)) throw second;
+  }
+  return exitCodeOf(problem);
 }
 
 async function openOutput(world: World, options: { json: boolean; quiet: boolean }): Promise<Output> {
@@ -202,7 +215,7 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
       };
       return await Promise.race([command.run(context, operands, options), interruption.graceOver]);
     } catch (problem) {
-      if (problem instanceof OutputClosed || (problem instanceof Error && problem.name === 'Bug')) throw problem;
+      if (isOutputClosed(problem) || problem instanceof Bug) throw problem;
       if (interruption.signal.aborted) return refusals.cancelled.exitCode;
       await output.error(problem);
       return exitCodeOf(problem);

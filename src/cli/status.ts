@@ -9,6 +9,7 @@ import { sleep } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import { toPeerJson, toStatusText } from './cluster-text.js';
 import { type Context, defineCommand, type Given, toggle } from './command.js';
+import { exitCodeOf } from './output.js';
 
 type Wanted = 'healthy' | 'available';
 
@@ -82,7 +83,7 @@ async function tryStatus(context: Context, leftMs: number): Promise<ClusterStatu
     return await client.status({ signal: context.interrupted, deadlineMs: leftMs });
   } catch (problem) {
     const error = toDfsError(problem);
-    if (refusals[error.code].exitCode !== refusals.unavailable.exitCode) throw error;
+    if (exitCodeOf(error) !== refusals.unavailable.exitCode) throw error;
     return error;
   }
 }
