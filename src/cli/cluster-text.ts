@@ -15,13 +15,14 @@ export function toPeerJson(peer: PeerStatus): object {
 
 const peerHeadings = ['PEER', 'ADDRESS', 'ZONE', 'STATE', 'PRIMARY', 'BACKUP', 'JOINING', 'FILES', 'STORED', 'FREE'];
 const rightAligned = [4, 5, 6, 7, 8, 9];
+const unknown = '–';
 
 /** A table of peers, one a line, with a heading. */
 export function toPeersText(peers: readonly PeerStatus[], paint: Paint): string {
   const rows = peers.map((peer) => [
     ...[peer.id, peer.address, printable(peer.zone), peer.state],
-    ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files].map(String),
-    ...[formatBytes(peer.bytes), formatBytes(peer.freeBytes)],
+    ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files ?? unknown].map(String),
+    ...[peer.bytes, peer.freeBytes].map((bytes) => (bytes === null ? unknown : formatBytes(bytes))),
   ]);
   const [heading = '', ...lines] = alignColumns([peerHeadings, ...rows], rightAligned).split('\n');
   const judged = lines.map((line, index) => (peers[index]?.state === 'up' ? line : paint.warning(line)));
@@ -32,7 +33,7 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
   const { slots, repair, bytes } = status;
   const colours = { healthy: paint.good, degraded: paint.warning, unavailable: paint.bad };
   const rows = [
-    ['cluster', `${status.clusterId || 'not created yet'}, epoch ${status.epoch}`],
+    ['cluster', `${status.clusterId ?? 'not created yet'}, epoch ${status.epoch}`],
     ['master', `${status.master.address}, up ${formatDuration(status.uptimeSeconds)}`],
     ['copies', `${status.replicas} wanted, ${plural(status.minInSync, 'copy', 'copies')} needed to acknowledge`],
     ['files', `${status.files}, ${formatBytes(bytes.logical)} (${formatBytes(bytes.stored)} stored)`],

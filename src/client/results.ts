@@ -175,14 +175,16 @@ export interface PeerStatus {
   readonly primarySlots: number;
   readonly backupSlots: number;
   readonly joiningSlots: number;
-  readonly files: number;
-  readonly bytes: number;
-  readonly freeBytes: number;
-  readonly lastHeardMs: number;
+  /** These four are null until the running master has heard of the peer. */
+  readonly files: number | null;
+  readonly bytes: number | null;
+  readonly freeBytes: number | null;
+  readonly lastHeardMs: number | null;
 }
 
 export interface ClusterStatus {
-  readonly clusterId: string;
+  /** Null before the first peer has joined. */
+  readonly clusterId: string | null;
   readonly epoch: number;
   readonly health: 'healthy' | 'degraded' | 'unavailable';
   readonly reasons: readonly string[];

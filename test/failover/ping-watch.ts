@@ -21,7 +21,7 @@ let late = 0;
 while (!isStopping) {
   for (const peer of (await client.status()).peers) {
     looks++;
-    if (peer.lastHeardMs > pingIntervalMs + answeredWithinMs) late++;
+    if (peer.lastHeardMs === null || peer.lastHeardMs > pingIntervalMs + answeredWithinMs) late++;
   }
   await sleep(20);
 }

@@ -1,5 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { toPeersText } from '../../../src/cli/cluster-text.js';
 import { printable, shownName, toJsonLine } from '../../../src/cli/escaping.js';
+import { loadPaint } from '../../../src/cli/paint.js';
 import { forEachBounded } from '../../../src/cli/parallel.js';
 import { toProgressText } from '../../../src/cli/progress.js';
 import { nearest } from '../../../src/cli/suggestion.js';
@@ -169,6 +171,15 @@ describe('what people read', () => {
     [7500, '2 h 5 min'],
     [273_600, '3 d 4 h'],
   ])('%d seconds are %s', (seconds, text) => expect(formatDuration(seconds)).toBe(text));
+
+  it('a peer that the master has not heard of has dashes for numbers', async () => {
+    const slots = { primarySlots: 8, backupSlots: 0, joiningSlots: 0 };
+    const identity = { id: 'p1', address: '127.0.0.1:7421', zone: 'a', weight: 1, storeId: 'ab', incarnation: 1 };
+    const unheard = { files: null, bytes: null, freeBytes: null, lastHeardMs: null };
+    const paint = await loadPaint({ isColourful: false });
+    const text = toPeersText([{ ...identity, ...slots, ...unheard, state: 'down' }], paint);
+    expect(text.split('\n')[1]?.split(/ +/).slice(3)).toEqual(['down', '8', '0', '0', '–', '–', '–']);
+  });
 
   it('progress has bytes, rate and time left', () => {
     const half = { subject: 'x', doneBytes: 512, totalBytes: 1024, bytesPerSecond: 256, columns: 100 };
