@@ -1,6 +1,6 @@
 /**
  * The cluster as `dfs status --json` and `dfs peers --json` show it, pure over what the master knows. The fields are a
- * contract; README.md and `dfs status --help` name them.
+ * contract: docs/command-line.md lists them.
  */
 import { healthOf, peerLoads } from '../cluster/health.js';
 import type { ClusterMap, PeerRecord, PeerState } from '../cluster/map.js';
