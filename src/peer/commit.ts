@@ -71,7 +71,11 @@ export class Commits {
         return await this.#rollBack(led, entries, replication, replicated.reason);
       }
       const stored = [{ ...first, placed: staged.value }, ...others.map((entry) => ({ ...entry, placed: noPlace }))];
-      await index.write(led.fence(), stored, mark).catch(onOwnCommitFailed);
+      try {
+        await index.write(led.fence(), stored, mark).catch(onOwnCommitFailed);
+      } finally {
+        if (staged.value.where === 'file') copies.release(staged.value);
+      }
       return this.acknowledge(led, first, replication.durableAt);
     } finally {
       led.end(replication);

@@ -7,7 +7,7 @@ import type { Random } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
 import { toHex } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import type { ByteStore } from '../core/storage.js';
+import type { ByteStore, FileId } from '../core/storage.js';
 import { bodyOf, type Entry, nowhere, type Placed, type StoredEntry } from './entry.js';
 import { readSegment, type SegmentIdentity, verifySegment, writeSegment } from './segment-file.js';
 
@@ -26,6 +26,8 @@ const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8A
 export class Copies {
   readonly #store: ByteStore;
   readonly #random: Random;
+  /** Files that an entry may yet come to name: a write waits for its replicas as long as these take. */
+  readonly #staged = new Set<FileId>();
 
   constructor(store: ByteStore, random: Random) {
     this.#store = store;
@@ -37,13 +39,30 @@ export class Copies {
     if (bytes.length === 0) return nowhere;
     if (bytes.length <= limits.inlineBytesMax) return { where: 'inline', bytes, sums };
     const fileId = toHex(this.#random.bytes(16));
-    await writeSegment(this.#store, fileId, identityOf(entry), bytes, sums);
+    this.#staged.add(fileId);
+    try {
+      await writeSegment(this.#store, fileId, identityOf(entry), bytes, sums);
+    } catch (error) {
+      this.#staged.delete(fileId);
+      throw error;
+    }
     return { where: 'file', fileId, size: bytes.length };
+  }
+
+  /** The bytes are staged and their write has not ended: no stray, however old the file. */
+  isStaged(fileId: FileId): boolean {
+    return this.#staged.has(fileId);
+  }
+
+  /** The write of staged bytes has ended: an entry names them durably, or never will. */
+  release(placed: Placed): void {
+    if (placed.where === 'file') this.#staged.delete(placed.fileId);
   }
 
   /** Removes staged bytes that no entry came to name. */
   async discard(placed: Placed): Promise<void> {
     if (placed.where === 'file') await this.#store.remove(placed.fileId);
+    this.release(placed);
   }
 
   /** The blocks that hold bytes start … end−1, without hashing them. Refuses `integrity` when the copy is bad. */

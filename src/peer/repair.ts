@@ -66,7 +66,7 @@ export class Repair {
     const { sums, ...entry } = fetched.entry;
     const placed = await copies.stage(entry, fetched.bytes, sums);
     const stored = { ...entry, placed };
-    const replaced = await index.replaceBytes(fence, stored);
+    const replaced = await index.replaceBytes(fence, stored).finally(() => copies.release(placed));
     if (!replaced) await copies.discard(placed);
     log.warn({ slot: fence.slot, kind: entry.kind, bytes: fetched.bytes.length, replaced }, 'repaired a damaged copy');
     return stored;

@@ -86,7 +86,8 @@ export class Replica {
           ? undefined
           : { id: header.requestId, contentHash: header.contentHash };
       const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));
-      if (isNew !== true) await copies.discard(placed);
+      if (isNew === true) copies.release(placed);
+      else await copies.discard(placed);
       return {};
     });
   }
@@ -110,6 +111,7 @@ export class Replica {
       if (placed.where === 'file') await this.#orDiscard(placed, copies.readVerified(stored));
       const ignored = await this.#orDiscard(placed, index.settle(fence, key, asOf, stored));
       if (ignored) await copies.discard(placed);
+      else copies.release(placed);
       return { header: { ignored } };
     });
   }

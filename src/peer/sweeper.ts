@@ -12,6 +12,7 @@ import type { ByteStore, FileId, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Commits } from './commit.js';
+import type { Copies } from './copies.js';
 import { bodyOf, type StoredEntry } from './entry.js';
 import { decodeFileRow } from './entry-changes.js';
 import type { EntryIndex } from './entry-index.js';
@@ -25,6 +26,7 @@ export interface SweeperParts {
   readonly store: IndexStore;
   readonly bytes: ByteStore;
   readonly index: EntryIndex;
+  readonly copies: Copies;
   readonly commits: Commits;
   readonly leadership: Leadership;
   readonly uploads: Uploads;
@@ -127,11 +129,11 @@ export class Sweeper {
 
   /** Files that no entry ever came to name: their write was cut off. */
   async #sweepStrays(): Promise<void> {
-    const { store, bytes, clock, log } = this.#parts;
+    const { store, bytes, copies, clock, log } = this.#parts;
     const files = await bytes.list(this.#strayCursor, filesAtOnce);
     this.#strayCursor = files.length < filesAtOnce ? undefined : files.at(-1)?.id;
     for (const { id, modifiedAtMs } of files) {
-      const isKnown = store.get('files', fromHex(id)) !== undefined;
+      const isKnown = store.get('files', fromHex(id)) !== undefined || copies.isStaged(id);
       if (isKnown || clock.nowMs() - modifiedAtMs < strayAgeMs) continue;
       log.info({ file: id }, 'removed a stray file');
       await bytes.remove(id);
