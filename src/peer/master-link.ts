@@ -88,13 +88,9 @@ export class MasterLink {
     this.#queued.push(...asked);
     if (!this.#sending) {
       this.#sending = true;
-      this.#sendChanges()
-        .catch((error: unknown) => {
-          throw error;
-        })
-        .finally(() => {
-          this.#sending = false;
-        });
+      this.#sendChanges().catch((error: unknown) => {
+        throw error;
+      });
     }
     await Promise.all(asked.map(({ done }) => done.promise));
   }
@@ -103,6 +99,10 @@ export class MasterLink {
     // Let the changes of this moment gather: a dead backup concerns hundreds of slots at once.
     await Promise.resolve();
     while (this.#queued.length > 0 && !this.#closed) {
+      // Nobody waits for a copy to be added, and many are ready one after another: fewer maps for everyone.
+      if (this.#queued.every(({ change }) => change.op === 'add')) {
+        await sleep(this.#parts.environment.clock, timing.gatherAddsMs);
+      }
       const batch = this.#queued.slice(0, changesAtOnce);
       if (!(await this.#sendBatch(batch.map(({ change }) => change)))) {
         await sleep(this.#parts.environment.clock, timing.changeRetryMs);
@@ -111,6 +111,8 @@ export class MasterLink {
       this.#queued.splice(0, batch.length);
       for (const { done } of batch) done.resolve();
     }
+    // In the same breath as the last look at the queue: what is queued from now on starts the next round.
+    this.#sending = false;
   }
 
   async #sendBatch(changes: readonly Change[]): Promise<boolean> {
