@@ -48,10 +48,16 @@ export async function handOverAll(parts: HandoverParts, me: PeerId): Promise<voi
   for (let at = 0; at < wishes.length; at += slotsAtOnce) await handOver(parts, wishes.slice(at, at + slotsAtOnce));
 }
 
-async function handOver(parts: HandoverParts, wishes: readonly Wish[]): Promise<void> {
+async function handOver(parts: HandoverParts, asked: readonly Wish[]): Promise<void> {
+  // Whoever sealed a slot unseals it: a second wish for it would be under way while it serves again (F20).
+  const wishes = asked.filter(({ led }) => led.seal());
   if (wishes.length === 0) return;
-  for (const { led } of wishes) led.seal();
   await Promise.all(wishes.map(({ led }) => led.writesBegunBefore()));
+  // Nothing was asked yet, so nothing can have been decided: without a master the slots go on here (S9).
+  if (!parts.master.isConnected) {
+    for (const { led } of wishes) led.startServing();
+    return;
+  }
   await parts.master.change(wishes.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
   const kept = wishes.filter(({ led }) => !led.isOver);
   for (const { led } of kept) led.startServing();
