@@ -124,12 +124,13 @@ export class LedSlot {
     this.#serving.resolve();
   }
 
-  /** No new reads, writes or leases until the map answers (F20). */
-  seal(): void {
-    if (this.#phase !== 'serving') return;
+  /** No new reads, writes or leases until the map answers (F20). False: it does not serve, or somebody else sealed it. */
+  seal(): boolean {
+    if (this.#phase !== 'serving') return false;
     this.#phase = 'sealed';
     this.#serving = defer();
     this.#serving.promise.catch(() => undefined);
+    return true;
   }
 
   /** Resolves when the slot serves; refuses when this term is over. Callers wait with a deadline of their own. */
@@ -238,6 +239,8 @@ export class LedSlot {
           wanted: () => this.isHeldBy(peer),
         });
       } catch (error) {
+        // The link was replaced: the replica has another address or store.
+        if (isRefusal(error, 'cancelled') && this.isHeldBy(peer)) continue;
         if (!isRefusal(error, 'stale-epoch', 'wrong-role')) throw error;
         await this.#awaitRecordAbove(sentEpoch, error);
       }
