@@ -40,6 +40,7 @@ export interface WritePathParts {
   readonly admission: Admission;
   readonly repair: Repair;
   readonly clock: ClusterClock;
+  readonly sweepAfterMs: number;
   minInSync(): number;
 }
 
@@ -231,7 +232,10 @@ export class WritePath {
   }
 
   #checkNotVoid(change: Change, file: FileName, uploadId: TimedId): void {
-    if (this.#parts.index.lookup(keyOfVoid(file, uploadId)).state === 'absent') return;
+    // An idle upload is voided after `sweepAfterMs` at the earliest, and its void lasts longer than as much again.
+    const mayBeForgotten =
+      this.#parts.clock.nowMs() - timeOfId(uploadId) > 2 * this.#parts.sweepAfterMs + timing.idKeepMs;
+    if (!mayBeForgotten && this.#parts.index.lookup(keyOfVoid(file, uploadId)).state === 'absent') return;
     refuse('void-upload', 'The upload was idle for so long that its segments may have been swept', {
       advice: `Send ${change.before === undefined ? 'the file' : 'the new version'} again`,
     });
