@@ -1,7 +1,7 @@
 /**
  * A peer from start to stop: its folder, its connection to the master, its listener and its housekeeping.
  */
-import type { ClusterMap } from '../cluster/map.js';
+import type { ClusterMap, PeerRecord } from '../cluster/map.js';
 import { parseAddress } from '../core/address.js';
 import { type Environment, every, sleep } from '../core/environment.js';
 import { DfsError, StorageFailure } from '../core/errors.js';
@@ -11,6 +11,7 @@ import type { Connection, ConnectionHandler, Listener } from '../core/network.js
 import type { ByteStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
+import { decodeMap } from '../protocol/map-codec.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { acceptSession, type HelloReply, type HelloRequest, type Incoming, type Session } from '../protocol/session.js';
 import { Admission } from './admission.js';
@@ -185,12 +186,24 @@ export class Peer {
   #fetchMap(): void {
     if (this.#isFetchingMap) return;
     this.#isFetchingMap = true;
-    this.#master
-      .fetchMap()
+    const fetched = this.#master.isConnected ? this.#master.fetchMap() : this.#fetchMapFromReplicas();
+    fetched
       .catch((error: unknown) => this.#environment.log.debug({ error: String(error) }, 'no newer map was fetched'))
       .finally(() => {
         this.#isFetchingMap = false;
       });
+  }
+
+  /** Without a master: a replica that refuses an older record may know the newer one (S9). */
+  async #fetchMapFromReplicas(): Promise<void> {
+    const engine = this.#engine;
+    const reached = this.#maps.map?.peers.filter(({ id }) => engine?.leadership.isReached(id)) ?? [];
+    const header = { newerThan: this.#maps.epoch, waitMs: 0 };
+    const ask = async (peer: PeerRecord): Promise<void> => {
+      const answer = await engine?.calls.ask(peer, 'map', header, { timeoutMs: timing.connectTimeoutMs });
+      if (answer?.payload !== undefined) await this.#acceptMap(decodeMap(answer.payload));
+    };
+    await Promise.all(reached.map(ask));
   }
 
   #accept(connection: Connection): ConnectionHandler {
