@@ -164,6 +164,9 @@ export class MasterServer {
   async #goodbye({ session }: Incoming<'goodbye'>): Promise<Outgoing> {
     await this.#untilReady();
     const by = this.#identityOf(session);
+    // A goodbye of a former start must not silence the one that has joined since.
+    const { map: current } = this.#master;
+    if (current === undefined || !isNamed(current, by)) refuse('not-ready', `${by.peer} must join first`);
     this.#master.watch.saidGoodbye(by.peer);
     await this.#master.commits.change((map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
