@@ -261,6 +261,7 @@ export class Upload {
   async #orFailure<T>(waited: Promise<T>): Promise<T> {
     const failed = new Promise<undefined>((resolve) => {
       this.#onFailure = () => resolve(undefined);
+      if (this.#failure !== undefined) resolve(undefined);
     });
     const result = await Promise.race([waited.then((value) => ({ value })), failed]);
     if (this.#failure !== undefined) throw this.#failure.error;
