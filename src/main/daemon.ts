@@ -116,11 +116,15 @@ async function run(
 }
 
 /** The file by which each program's folder is known. */
-const ownFiles: Readonly<Record<string, string>> = { 'dfs-master': 'cluster-map', 'dfs-peer': 'store.json' };
+const ownFiles = [
+  ['dfs-master', 'cluster-map'],
+  ['dfs-master', 'incarnation'],
+  ['dfs-peer', 'store.json'],
+] as const;
 
 async function refuseForeignFolder(folder: FolderLock, program: string): Promise<void> {
   const files = openSmallFiles(folder.path);
-  for (const [owner, file] of Object.entries(ownFiles)) {
+  for (const [owner, file] of ownFiles) {
     if (owner === program || (await files.read(file)) === undefined) continue;
     throw new DaemonStop(exitCodes.configuration, `The data folder ${folder.path} belongs to a ${owner}`);
   }

@@ -48,7 +48,9 @@ export class Admission {
   admitBytes(sizeBytes: number): void {
     this.admitSpace();
     if (sizeBytes > this.#limits.maxFileBytes) {
-      refuse('too-large', `A file may have at most ${this.#limits.maxFileBytes} bytes here`);
+      refuse('too-large', `A file may have at most ${this.#limits.maxFileBytes} bytes here`, {
+        advice: 'Split it, or start the peers with a higher --max-file-size',
+      });
     }
   }
 
@@ -68,8 +70,11 @@ export class Admission {
     if (!this.#uploads.has(uploadId)) {
       this.#forgetIdle(nowMs);
       const running = [...this.#uploads.values()].filter((lastMs) => nowMs - lastMs < uploadIdleMs).length;
-      if (running >= this.#limits.maxUploads)
-        refuse('busy', `${running} uploads are under way here, as many as allowed`);
+      if (running >= this.#limits.maxUploads) {
+        refuse('busy', `${running} uploads are under way here, as many as allowed`, {
+          advice: 'Try again, or start the peers with a higher --max-uploads',
+        });
+      }
     }
     this.#uploads.set(uploadId, nowMs);
   }

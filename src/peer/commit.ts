@@ -86,9 +86,13 @@ export class Commits {
   acknowledge(led: LedSlot, entry: Pick<Entry, 'version'>, durableAt: ReadonlySet<PeerId>): Acknowledged {
     const durable = led.countInSync(durableAt);
     if (durable < this.#parts.minInSync()) {
-      throw new DfsError('unknown-outcome', `The change is on ${durable} copies, fewer than minInSync`, {
-        advice: 'Retry with the same request id once more copies are in sync',
-      });
+      throw new DfsError(
+        'unknown-outcome',
+        `A change in slot ${led.slot} is on ${durable} copies, fewer than min-in-sync`,
+        {
+          advice: 'Retry with the same request id once more copies are in sync',
+        },
+      );
     }
     return {
       version: entry.version,

@@ -61,7 +61,8 @@ export class ReadPath {
       return refuse('not-found', `There is no file named ${JSON.stringify(header.name)} in bucket ${header.bucket}`);
     }
     if (header.ifVersion !== undefined && compareVersions(entry.version, header.ifVersion) !== 0) {
-      refuse('gone', `The file now has version ${formatVersion(entry.version)}`, { advice: 'Read it again' });
+      const name = JSON.stringify(header.name);
+      refuse('gone', `${name} now has version ${formatVersion(entry.version)}`, { advice: 'Read it again' });
     }
     const { blocks, entry: read } = await this.#blocks(request, led, entry);
     const record: WireFileRecord = { ...bodyOf(read, 'record'), version: read.version };
@@ -103,7 +104,9 @@ export class ReadPath {
     } catch (error) {
       if (!isRefusal(error, 'integrity')) throw error;
       const repaired = await this.#repairNow(led, entry.key);
-      if (compareVersions(repaired.version, entry.version) !== 0) refuse('gone', 'The file was replaced meanwhile');
+      if (compareVersions(repaired.version, entry.version) !== 0) {
+        refuse('gone', `${JSON.stringify(request.header.name)} was replaced meanwhile`, { advice: 'Read it again' });
+      }
       return { blocks: await this.#parts.copies.readBlocks(repaired, range), entry: repaired };
     }
   }

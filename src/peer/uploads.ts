@@ -170,7 +170,8 @@ export class Uploads {
       const found = this.#parts.index.lookup(keyOfSegment(uploadId, index));
       if (found.state !== 'present') continue;
       const againMs = await this.#sweepIfVoid(found.entry, bucket, name);
-      if (againMs !== undefined) throw new DfsError('not-ready', 'The segments cannot be swept yet');
+      if (againMs !== undefined)
+        throw new DfsError('not-ready', `Segment ${index} of ${JSON.stringify(name)} cannot be swept yet`);
     }
     return {};
   }

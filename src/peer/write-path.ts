@@ -201,7 +201,9 @@ export class WritePath {
       });
     }
     if (ageMs < -timing.requestIdMaxAgeMs) {
-      refuse('invalid', 'The request id lies more than 10 minutes in the future of the cluster’s clock');
+      refuse('invalid', 'The request id lies more than 10 minutes in the future of the cluster’s clock', {
+        advice: 'Take the time from the hello of a peer or master, not from the local clock',
+      });
     }
   }
 
@@ -214,20 +216,21 @@ export class WritePath {
     const count = led.record.inSync.length;
     if (count >= this.#parts.minInSync()) return;
     refuse('too-few-copies', `Slot ${led.slot} has ${count} copies in sync, fewer than min-in-sync`, {
-      advice: 'Bring back the peers that are down, or lower min-in-sync',
+      advice: 'Bring back the peers that are down',
     });
   }
 
-  #checkConditions(change: Change, asked: { ifAbsent?: boolean; ifVersion?: Version }): void {
+  #checkConditions(change: Change, asked: { name: string; ifAbsent?: boolean; ifVersion?: Version }): void {
     const { before } = change;
     if (asked.ifAbsent === true && before !== undefined) {
-      refuse('conflict', `The file exists already, with version ${formatVersion(before.version)}`);
+      refuse('conflict', `${JSON.stringify(asked.name)} exists already, with version ${formatVersion(before.version)}`);
     }
     if (asked.ifVersion === undefined) return;
-    if (before === undefined) refuse('conflict', 'The file does not exist, so it has no version to match');
+    const name = JSON.stringify(asked.name);
+    if (before === undefined) refuse('conflict', `${name} does not exist, so it has no version to match`);
     if (compareVersions(before.version, asked.ifVersion) !== 0) {
       const wanted = formatVersion(asked.ifVersion);
-      refuse('conflict', `The file has version ${formatVersion(before.version)}, not ${wanted}`);
+      refuse('conflict', `${name} has version ${formatVersion(before.version)}, not ${wanted}`);
     }
   }
 
