@@ -124,12 +124,6 @@ export async function writeSegment(
   await store.create(id, encodeHeader({ identity, length: bytes.length, sums }), bytes);
 }
 
-/** What a file says of itself, for files that no entry names; undefined when it is missing or says nothing sound. */
-export async function readHeader(store: ByteStore, id: FileId): Promise<SegmentHeader | undefined> {
-  const found = await readOrDamaged(store, id, { offset: 0, length: limits.fileHeaderBytes });
-  return found instanceof Uint8Array ? decodeHeader(found) : undefined;
-}
-
 /**
  * Reads the blocks that hold bytes `start` … `end`−1; a range past the end is cut to it. The bytes are not hashed. A
  * range that begins near the start of the segment costs one read, another one two.

@@ -9,7 +9,6 @@ import type { ByteStore } from '../../../src/core/storage.js';
 import {
   decodeHeader,
   encodeHeader,
-  readHeader,
   readSegment,
   type SegmentIdentity,
   verifySegment,
@@ -182,15 +181,5 @@ describe('reading a segment', () => {
       throw new DfsError('integrity', 'Reading failed');
     };
     expect((await readSegment(store, id, identity, { start: 0, end: 1 })).state).toBe('damaged');
-  });
-});
-
-describe('a file that no entry names', () => {
-  it('says what it is', async () => {
-    const { store } = await stored(70_000);
-    expect(await readHeader(store, id)).toMatchObject({ identity, length: 70_000 });
-    store.files.set(id, new Uint8Array(5000));
-    expect(await readHeader(store, id)).toBeUndefined();
-    expect(await readHeader(store, '8'.repeat(32))).toBeUndefined();
   });
 });
