@@ -29,7 +29,7 @@ export class MapKeeper {
   readonly #events: MapEvents;
   #map: ClusterMap | undefined;
   #encoded: Uint8Array | undefined;
-  #durableEpoch = 0;
+  #durable: ClusterMap | undefined;
   #saving: Promise<void> | undefined;
   #changed: Deferred<void> = defer();
 
@@ -41,7 +41,7 @@ export class MapKeeper {
     if (saved === undefined) return;
     this.#encoded = unsealOrFail('meta', mapKey, saved).slice();
     this.#map = decodeMap(this.#encoded);
-    this.#durableEpoch = this.#map.epoch;
+    this.#durable = this.#map;
   }
 
   get map(): ClusterMap | undefined {
@@ -72,7 +72,7 @@ export class MapKeeper {
 
   /** Resolves when the newest map is durable; tries again what a full disk has refused. Throws `no-space`. */
   async makeDurable(): Promise<void> {
-    while (this.#durableEpoch < this.epoch) {
+    while ((this.#durable?.epoch ?? 0) < this.epoch) {
       this.#saving ??= this.#save().finally(() => {
         this.#saving = undefined;
       });
@@ -84,14 +84,16 @@ export class MapKeeper {
     const map = this.#map;
     const encoded = this.#encoded;
     if (map === undefined || encoded === undefined) return;
+    const before = this.#durable?.slots;
+    // The promises for slots that did not change were raised together with the map that is durable.
+    const raised = map.slots
+      .map((record, slot) => ({ slot, slotEpoch: record.slotEpoch }))
+      .filter(({ slot, slotEpoch }) => before?.[slot]?.slotEpoch !== slotEpoch);
     await this.#store.transact((transaction) => {
-      raisePromises(
-        transaction,
-        map.slots.map((record, slot) => ({ slot, slotEpoch: record.slotEpoch })),
-      );
+      raisePromises(transaction, raised);
       transaction.put('meta', mapKey, seal(mapKey, encoded));
     });
-    this.#durableEpoch = map.epoch;
+    this.#durable = map;
     if (this.#map === map) this.#events.onDurable(map);
   }
 
@@ -113,7 +115,7 @@ export function isNewer(ours: ClusterMap, map: ClusterMap): boolean {
   if (map.clusterId !== ours.clusterId || map.lineage !== ours.lineage) {
     const identityOf = ({ clusterId, lineage }: ClusterMap): string => `${clusterId} (lineage ${lineage})`;
     refuse('wrong-cluster', `The map belongs to cluster ${identityOf(map)}, this peer to ${identityOf(ours)}`, {
-      advice: 'A cloned or replaced master wrote it; stop that master, or run dfs-master recover',
+      advice: 'A cloned or replaced master wrote it; stop that master',
     });
   }
   if (map.epoch === ours.epoch && map.masterIncarnation !== ours.masterIncarnation) {
