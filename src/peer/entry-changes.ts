@@ -5,8 +5,7 @@
  * must be looked at later move together. A replaced file is not removed at once: a reader may still be at it.
  */
 import { xxh64 } from '../core/checksum.js';
-import type { SlotNumber, TimedId } from '../core/ids.js';
-import { fromHex } from '../core/ids.js';
+import { compareVersions, fromHex, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
 import type { FileId, IndexReader, IndexTransaction, RangeOptions } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { encodeListRows, type IdRow } from '../protocol/rows.js';
@@ -238,6 +237,13 @@ export class EntryChanges {
     const place = placeOfKey(key, this.#slotCount);
     if (row === undefined) this.#recount(place);
     else this.#shift(place, hashOfId(key, row), noAmounts);
+  }
+
+  /** Drops the ids of changes that were made after `version`: taken back with what they made (F1). */
+  dropIdsAbove(key: EntryKey, version: Version): void {
+    for (const row of listIds(this.#transaction, key)) {
+      if (compareVersions(row.version, version) > 0) this.dropId(key, row.id);
+    }
   }
 
   /** Drops up to `limit` ids of a slot in tables below `below`. */

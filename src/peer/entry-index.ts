@@ -152,12 +152,16 @@ export class EntryIndex {
     });
   }
 
-  /** Makes a key equal to the primary's, unless it is newer than `asOf`. Resolves to whether it was ignored. */
+  /**
+   * Makes a key equal to the primary's, unless it is newer than `asOf`. Resolves to whether it was ignored. The ids of
+   * what it takes back go in the same step: a promotion in between would answer their retries with "done".
+   */
   settle(fence: Fence, key: EntryKey, asOf: Version, entry: StoredEntry | undefined): Promise<boolean> {
     return this.#change(fence, (changes) => {
       const before = changes.lookup(key);
       if (before.state === 'present' && compareVersions(before.entry.version, asOf) > 0) return true;
       changes.change(key, before, entry);
+      changes.dropIdsAbove(key, entry?.version ?? noVersion);
       return false;
     });
   }

@@ -98,12 +98,22 @@ it('F1: request ids outlive their record and its overwriting, and count in the d
   await index.write(fence(6), [entry(at(6, 1))], mark(1));
   const withId = index.digests(0);
   await index.write(fence(6), [entry(at(6, 2))], mark(2));
-  await index.settle(fence(6), key, at(6, 2), undefined);
+  await index.remove(fence(6), key, at(6, 2));
   expect(index.listIds(key).map(({ version }) => version.counter)).toEqual([1, 2]);
   expect(Buffer.compare(index.digests(0), empty)).not.toBe(0);
   await index.settleIds(fence(6), key, at(6, 2), { puts: [], drops: index.listIds(key) });
   expect(Buffer.compare(index.digests(0), empty)).toBe(0);
   expect(Buffer.compare(withId, empty)).not.toBe(0);
+});
+
+it('F1: the id of a change goes in the step that takes the change back', async () => {
+  const { index } = open();
+  await index.write(fence(6), [entry(at(6, 1))], mark(1));
+  await index.write(fence(6), [entry(at(6, 2))], mark(2));
+  await index.settle(fence(7), key, at(7, 0), entry(at(6, 1)));
+  expect(index.listIds(key).map(({ version }) => version.counter)).toEqual([1]);
+  await index.settle(fence(7), key, at(7, 0), undefined);
+  expect(index.listIds(key)).toEqual([]);
 });
 
 it('F1: ids are dropped a table at a time', async () => {
