@@ -231,9 +231,10 @@ export class Leadership {
       await join(this.#joiningParts(), led, peer, copied);
     } catch (error) {
       log.warn({ slot: led.slot, peer, error: String(error) }, 'joining failed');
-      // A full or failing joiner must not fail the writes of the slot: give it up; the planner tries again.
-      if (led.isPending(peer)) await this.#change(led, 'remove', peer);
       if (!isRefusal(error)) this.#parts.onFailure(error);
+      // A full or failing joiner must not fail the writes of the slot, nor keep others from joining or its sweeps from
+      // going on: give it up; the planner tries again, later each time.
+      if (isStillJoining(led, peer)) await this.#change(led, 'remove', peer);
       await sleep(clock, retryMs);
     }
     return copied;
