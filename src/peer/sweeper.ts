@@ -82,7 +82,7 @@ export class Sweeper {
     if (found.state !== 'present' || found.entry.kind === 'record') return undefined;
     const led = leadership.led(index.slotOf(key));
     if (led === undefined) return clock.nowMs() + Math.min(replicaLooksAgainMs, this.#parts.sweepAfterMs);
-    if (led.phase !== 'serving') return clock.nowMs() + againMs;
+    if (!this.#canSweep(led)) return clock.nowMs() + againMs;
     try {
       switch (found.entry.kind) {
         case 'tombstone':
@@ -97,6 +97,11 @@ export class Sweeper {
       if (error.code !== 'cancelled') log.warn({ slot: led.slot, error: error.message }, 'a sweep is put off');
       return clock.nowMs() + againMs;
     }
+  }
+
+  /** A replica that is away may keep a question for as long as the master is, and with it everything swept after. */
+  #canSweep(led: LedSlot): boolean {
+    return led.phase === 'serving' && led.required().every((peer) => this.#parts.leadership.isReached(peer));
   }
 
   async #sweepTombstone(led: LedSlot, entry: StoredEntry): Promise<number | undefined> {
@@ -146,7 +151,7 @@ export class Sweeper {
     const below = idTableOf(clock.nowMs() - timing.idKeepMs);
     if (below <= this.#droppedBelow) return;
     for (const led of leadership.all()) {
-      if (led.phase !== 'serving') continue;
+      if (!this.#canSweep(led)) continue;
       try {
         await led.during(async () => {
           await Promise.all(
