@@ -1,29 +1,32 @@
 /**
  * The cluster's time on this host: what the master last said, carried on by this host's steady clock.
  *
- * Ages of request ids and graces are measured by it, so that a host with a wrong wall clock does no harm. It never goes
- * back. Before the master has spoken it is this host's wall clock.
+ * Ages of request ids and graces are measured by it, so that a host with a wrong wall clock, or one that runs fast, does
+ * no harm. Before the master has spoken it is a guess, this host's wall clock; from then on it never goes back.
  */
 import type { Clock } from '../core/environment.js';
 
 export class ClusterClock {
   readonly #clock: Clock;
-  #toldMs: number;
-  #toldAtMs: number;
+  #aheadOfMonotonicMs: number;
+  #isTold = false;
+  #latestMs = 0;
 
   constructor(clock: Clock) {
     this.#clock = clock;
-    this.#toldMs = clock.wallMs();
-    this.#toldAtMs = clock.monotonicMs();
+    this.#aheadOfMonotonicMs = clock.wallMs() - clock.monotonicMs();
   }
 
   /** Milliseconds since 1970, whole. */
   nowMs(): number {
-    return Math.floor(this.#toldMs + this.#clock.monotonicMs() - this.#toldAtMs);
+    this.#latestMs = Math.max(this.#latestMs, Math.floor(this.#clock.monotonicMs() + this.#aheadOfMonotonicMs));
+    return this.#latestMs;
   }
 
   onTold(clusterMs: number): void {
-    this.#toldMs = Math.max(clusterMs, this.nowMs());
-    this.#toldAtMs = this.#clock.monotonicMs();
+    // What was guessed before may be hours ahead; kept, it would make every request id too old.
+    if (!this.#isTold) this.#latestMs = 0;
+    this.#isTold = true;
+    this.#aheadOfMonotonicMs = clusterMs - this.#clock.monotonicMs();
   }
 }

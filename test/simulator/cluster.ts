@@ -26,6 +26,8 @@ export interface ClusterOptions {
   readonly sweepAfterMs?: number;
   readonly replacedGraceMs?: number;
   readonly reserveBytes?: number;
+  /** How far the wall clock of the first peer is ahead. */
+  readonly wallAheadMs?: number;
   readonly reads?: 'lease' | 'confirm';
   readonly trace?: Trace;
 }
@@ -63,6 +65,7 @@ export class SimCluster {
       return host;
     });
     this.peers = hosts.slice(0, peers);
+    if (options.wallAheadMs !== undefined && hosts[0] !== undefined) hosts[0].wallAheadMs = options.wallAheadMs;
     this.spares = hosts.slice(peers);
   }
 

@@ -31,7 +31,8 @@ export class SimHost {
   readonly #program: Program;
   readonly #trace: Trace;
   readonly #rate: number;
-  readonly #wallAheadMs: number;
+  /** How wrong its wall clock is. */
+  wallAheadMs: number;
   /** How long the disk takes to sync. */
   syncMs = usualSyncMs;
   #process: SimProcess | undefined;
@@ -47,7 +48,7 @@ export class SimHost {
     this.#program = options.program;
     this.#trace = options.trace;
     this.#rate = network.world.delay(0.98, 1.02);
-    this.#wallAheadMs = network.world.delay(-60_000, 60_000);
+    this.wallAheadMs = network.world.delay(-60_000, 60_000);
   }
 
   get world(): World {
@@ -80,7 +81,7 @@ export class SimHost {
     const process = new SimProcess(this.world, {
       name: `${this.name}#${number}`,
       rate: this.#rate,
-      wallAheadMs: this.#wallAheadMs,
+      wallAheadMs: this.wallAheadMs,
       onFailed: (error) => this.#onFailed(process, error),
     });
     this.#process = process;
