@@ -44,15 +44,24 @@ describe('damage', () => {
 
   it('F10: an unreadable entry on the new primary does not delete the good copies', async () => {
     const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    const { cluster, world } = scenario;
     await scenario.put('a', 'kept');
-    await scenario.put('b', 'other');
-    const [next] = scenario.backupsOf('a');
-    next?.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
-    scenario.primaryOf('a').crash();
-    expect(await scenario.get('b')).toBe('other');
+    const primary = scenario.primaryOf('a');
+    const [next, other] = scenario.backupsOf('a');
+    if (next === undefined || other === undefined) throw new Error('A slot with three copies has two backups');
+    // The other backup gets a newer version, so that levelling meets the very key that the new primary cannot read.
+    cluster.network.cut(primary.name, next.name);
+    scenario.client.put('a', Buffer.from('newer'), { timeoutMs: 100 }).catch(() => undefined);
+    await world.runFor(30);
+    next.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+    primary.crash({ isHost: true });
+    scenario.clientHost.crash();
+    const { client } = await cluster.client();
+    expect(await scenario.get('a', client)).toBe('newer');
     expect(scenario.primaryOf('a')).toBe(next);
-    expect(await scenario.get('a')).toBe('kept');
-    expect(deepComplaints(scenario.cluster)).toEqual([]);
+    cluster.healAll();
+    await cluster.untilWhole();
+    expect(deepComplaints(cluster)).toEqual([]);
   });
 
   it('F10: a primary alone takes a damaged version from the replica that comes back with it', async () => {

@@ -51,6 +51,39 @@ it('S2, S3: a deposed primary stops answering before the new one starts', async 
   expect(await scenario.get('a', client)).toBe('new');
 });
 
+it('F12, S3: a primary cut from the master alone answers nothing once the new one writes', async () => {
+  const scenario = await Scenario.start({ peers: 3, replicas: 2 });
+  const { cluster, world } = scenario;
+  await scenario.put('a', 'old');
+  const old = scenario.primaryOf('a');
+  const session = await scenario.sessionTo(old);
+  const { term } = scenario.recordOf('a');
+  const { client } = await cluster.client();
+  await world.until(client.get('a'));
+  let lastAnswerMs = 0;
+  const read = (): void => {
+    const ask = { slot: 0, term, bucket: 'files', name: 'a', start: 0, end: 9, consistency: 'linearizable' } as const;
+    session.request('get', ask, { timeoutMs: 5000 }).then(
+      () => {
+        lastAnswerMs = world.nowMs;
+      },
+      () => undefined,
+    );
+    world.schedule(1, read);
+  };
+  read();
+  cluster.network.cut(old.name, cluster.master.name);
+  cluster.network.cut(cluster.master.name, old.name);
+  await world.runUntil(() => scenario.recordOf('a').term !== term, 5000);
+  const promotedMs = world.nowMs;
+  await world.until(client.put('a', Buffer.from('new')));
+  const writtenMs = world.nowMs;
+  await world.runFor(1000);
+  // It did answer, by its lease, when the other had been promoted already.
+  expect(lastAnswerMs).toBeGreaterThan(promotedMs);
+  expect(lastAnswerMs).toBeLessThan(writtenMs);
+});
+
 it('S3: a primary that was paused answers nothing stale when it goes on', async () => {
   const scenario = await Scenario.start({ peers: 3, replicas: 2 });
   const { world } = scenario;
