@@ -1,8 +1,8 @@
 /**
  * The cluster's time on this host: what the master last said, carried on by this host's steady clock.
  *
- * Ages of request ids and graces are measured by it, so that a host with a wrong wall clock, or one that runs fast, does
- * no harm. Before the master has spoken it is a guess, this host's wall clock; from then on it never goes back.
+ * Ages of request ids and graces are measured by it, so that a host with a wrong wall clock, or one that runs fast,
+ * does no harm. Before the master has spoken it is a guess, this host's wall clock; from then on it never goes back.
  */
 import type { Clock } from '../core/environment.js';
 

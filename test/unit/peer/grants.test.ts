@@ -12,7 +12,7 @@ async function grantsAfter(ms: number) {
   return { clock, grants };
 }
 
-it('F12: nothing is granted for the slots where a higher slotEpoch is known, and the others are not touched', async () => {
+it('F12: nothing is granted for the slots where a higher slotEpoch is known, the others are not touched', async () => {
   const { grants } = await grantsAfter(1000);
   grants.refuseBelow(1, 7);
   expect(grants.grant([row(0, 5), row(1, 6), row(2, 5)])).toEqual([1]);
