@@ -2,7 +2,29 @@ import { expect, it } from 'vitest';
 import { judge } from '../../checker/verdict.js';
 import { deepComplaints } from '../../simulator/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
+import type { SimHost } from '../../simulator/sim-host.js';
 import { Workload } from '../../simulator/workload.js';
+
+/** Reads a name from one peer every millisecond, by the term it has now; tells when the last answer came. */
+async function readFrom(scenario: Scenario, host: SimHost): Promise<() => number> {
+  const { world } = scenario;
+  const session = await scenario.sessionTo(host);
+  const { term } = scenario.recordOf('a');
+  const ask = { slot: 0, term, bucket: 'files', name: 'a', start: 0, end: 9, consistency: 'linearizable' } as const;
+  let lastAnswerMs = 0;
+  const read = (): void => {
+    session.request('get', ask, { timeoutMs: 5000 }).then(
+      () => {
+        lastAnswerMs = world.nowMs;
+      },
+      () => undefined,
+    );
+    world.schedule(1, read);
+  };
+  read();
+  await world.runFor(20);
+  return () => lastAnswerMs;
+}
 
 it('S1, S8: an acknowledged write survives the loss of its primary', async () => {
   const scenario = await Scenario.start();
@@ -56,22 +78,10 @@ it('F12, S3: a primary cut from the master alone answers nothing once the new on
   const { cluster, world } = scenario;
   await scenario.put('a', 'old');
   const old = scenario.primaryOf('a');
-  const session = await scenario.sessionTo(old);
   const { term } = scenario.recordOf('a');
   const { client } = await cluster.client();
   await world.until(client.get('a'));
-  let lastAnswerMs = 0;
-  const read = (): void => {
-    const ask = { slot: 0, term, bucket: 'files', name: 'a', start: 0, end: 9, consistency: 'linearizable' } as const;
-    session.request('get', ask, { timeoutMs: 5000 }).then(
-      () => {
-        lastAnswerMs = world.nowMs;
-      },
-      () => undefined,
-    );
-    world.schedule(1, read);
-  };
-  read();
+  const lastAnswerMs = await readFrom(scenario, old);
   cluster.network.cut(old.name, cluster.master.name);
   cluster.network.cut(cluster.master.name, old.name);
   await world.runUntil(() => scenario.recordOf('a').term !== term, 5000);
@@ -80,8 +90,8 @@ it('F12, S3: a primary cut from the master alone answers nothing once the new on
   const writtenMs = world.nowMs;
   await world.runFor(1000);
   // It did answer, by its lease, when the other had been promoted already.
-  expect(lastAnswerMs).toBeGreaterThan(promotedMs);
-  expect(lastAnswerMs).toBeLessThan(writtenMs);
+  expect(lastAnswerMs()).toBeGreaterThan(promotedMs);
+  expect(lastAnswerMs()).toBeLessThan(writtenMs);
 });
 
 it('S3: a primary that was paused answers nothing stale when it goes on', async () => {
@@ -230,4 +240,29 @@ it('F20: a handover fails no request', async () => {
   expect(verdict.refused).toEqual({});
   expect(verdict.unknown).toBe(0);
   expect(Math.max(verdict.pauses.write.pauseMs, verdict.pauses.read.pauseMs)).toBeLessThan(300);
+});
+
+it('F20: a sealed primary answers nothing while the answer to its handover is on its way', async () => {
+  const scenario = await Scenario.start({ peers: 2 });
+  const { cluster, world } = scenario;
+  await scenario.put('a', 'old');
+  const old = scenario.primaryOf('a');
+  const { term } = scenario.recordOf('a');
+  const [next] = scenario.backupsOf('a');
+  if (next === undefined) throw new Error('There is a backup');
+  const session = await scenario.sessionTo(next);
+  const lastAnswerMs = await readFrom(scenario, old);
+  cluster.network.cut(cluster.master.name, old.name);
+  old.stop().catch(() => undefined);
+  await world.runUntil(() => scenario.recordOf('a').term !== term, 1000);
+  const handedOverMs = world.nowMs;
+  expect(scenario.recordOf('a').handoverOf).toBe(term);
+  const { header, payload, sums } = scenario.putRequest('a', 'new');
+  await world.until(session.request('put', header, { payload, sums }));
+  const writtenMs = world.nowMs;
+  await world.runFor(400);
+  // The new primary waited for no lease, for the old one had given its leases up.
+  expect(writtenMs - handedOverMs).toBeLessThan(150);
+  expect(lastAnswerMs()).toBeGreaterThan(0);
+  expect(lastAnswerMs()).toBeLessThan(handedOverMs);
 });

@@ -89,6 +89,15 @@ describe('a write', () => {
     expect((await done).copies).toEqual({ durable: 3, wanted: 3 });
   });
 
+  it('F23: has a receipt that counts members of the committed set which answered durable, nobody else', () => {
+    const { led } = ledSlot();
+    const { commits } = commitsOf([]);
+    const copiesAt = (...peers: PeerId[]): number =>
+      commits.acknowledge(led, { version: led.asOf() }, new Set(peers)).copies.durable;
+    expect(copiesAt('p2')).toBe(2);
+    expect(copiesAt('p2', 'p3', 'p4')).toBe(3);
+  });
+
   it('F6: waits for nobody whom the map has removed', async () => {
     const { led, waiting } = ledSlot();
     const done = commitsOf([]).commits.commit(led, [tombstone(led)], noContent);
