@@ -79,14 +79,16 @@ it('F12, S3: a primary cut from the master alone answers nothing once the new on
   await scenario.put('a', 'old');
   const old = scenario.primaryOf('a');
   const { term } = scenario.recordOf('a');
-  const { client } = await cluster.client();
-  await world.until(client.get('a'));
+  const [next] = scenario.backupsOf('a');
+  if (next === undefined) throw new Error('There is a backup');
+  const session = await scenario.sessionTo(next);
   const lastAnswerMs = await readFrom(scenario, old);
   cluster.network.cut(old.name, cluster.master.name);
   cluster.network.cut(cluster.master.name, old.name);
   await world.runUntil(() => scenario.recordOf('a').term !== term, 5000);
   const promotedMs = world.nowMs;
-  await world.until(client.put('a', Buffer.from('new')));
+  const { header, payload, sums } = scenario.putRequest('a', 'new');
+  await world.until(session.request('put', header, { payload, sums }));
   const writtenMs = world.nowMs;
   await world.runFor(1000);
   // It did answer, by its lease, when the other had been promoted already.
