@@ -32,6 +32,21 @@ describe('damage', () => {
     expect(deepComplaints(scenario.cluster)).toEqual([]);
   });
 
+  it('S5: a bad copy is repaired before it is copied to a joining replica', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    const { cluster, world } = scenario;
+    await scenario.put('a', large);
+    const primary = scenario.primaryOf('a');
+    const backup = backupOf(scenario, 'a');
+    backup.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 3000);
+    primary.disk.rotFile(fileOf(scenario, primary, 'a'), 100_000);
+    backup.wipe();
+    backup.start();
+    await cluster.untilWhole();
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+
   it('F10: an unreadable entry is repaired, never dropped', async () => {
     const scenario = await Scenario.start();
     await scenario.put('a', 'kept');
