@@ -2,8 +2,9 @@
  * The identities the protocol speaks of, and how each is written down.
  *
  * An epoch is (generation, number) in one safe integer, so that epochs compare with `<`; only a recovery of the map may
- * raise the generation (rule F14), which this version lacks, so it is 0. A version is (slotEpoch at the write, counter):
- * the counter never falls within a term and the epoch rises with every term, so no version ever names two contents (F27).
+ * raise the generation (rule F14), which this version lacks, so it is 0. A version is (slotEpoch at the write,
+ * counter): the counter never falls within a term and the epoch rises with every term, so no version ever names two
+ * contents (F27).
  */
 export type ClusterId = string; // 32 hex digits
 export type StoreId = string; // 32 hex digits, random, written when a data folder is formatted

@@ -2,8 +2,8 @@
  * Who may come in: the hello of peers and clients, and a peer's request to join.
  *
  * An empty store never makes a new cluster over an old one: as soon as any peer of a cluster has said hello, the only
- * way on is the data folder that the master had. Two processes with copies of one data folder are told apart by asking the address the map knows:
- * as long as the one there answers, the other is refused. Serves S10, F9, F11.
+ * way on is the data folder that the master had. Two processes with copies of one data folder are told apart by asking
+ * the address the map knows: as long as the one there answers, the other is refused. Serves S10, F9, F11.
  */
 import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
 import { type ClusterSettings, createCluster, type Joined, withPeerJoined } from '../cluster/membership.js';

@@ -1,5 +1,6 @@
 /**
- * Watches every peer of the map: one contact each, a round of pings at every interval, and what membership.ts makes of it.
+ * Watches every peer of the map: one contact each, a round of pings at every interval, and what membership.ts makes of
+ * it.
  *
  * Holds the state over time that the judgement itself does not: contacts, last pongs, since when each peer is up. What
  * follows from a verdict is decided elsewhere (failover.ts, by way of master.ts).
