@@ -17,6 +17,11 @@ export class ClusterClock {
     this.#aheadOfMonotonicMs = clock.wallMs() - clock.monotonicMs();
   }
 
+  /** False while the time is a guess: nothing is removed by it. */
+  get isTold(): boolean {
+    return this.#isTold;
+  }
+
   /** Milliseconds since 1970, whole. */
   nowMs(): number {
     this.#latestMs = Math.max(this.#latestMs, Math.floor(this.#clock.monotonicMs() + this.#aheadOfMonotonicMs));

@@ -44,7 +44,7 @@ export class Surplus {
   /** One round over the slots held here. */
   async look(): Promise<void> {
     const map = this.#parts.currentMap();
-    if (map === undefined) return;
+    if (map === undefined || !this.#parts.clock.isTold) return;
     for (const slot of this.#parts.index.slotsHeld()) {
       const record = map.slots[slot];
       if (record === undefined) continue;

@@ -55,6 +55,7 @@ export class Sweeper {
 
   /** One round. */
   async sweep(): Promise<void> {
+    if (!this.#parts.clock.isTold) return;
     await this.#sweepDue();
     await this.#sweepReplacedFiles();
     await this.#sweepStrays();

@@ -5,7 +5,9 @@ const firstSeed = 1;
 const seedsMax = 40;
 const longestMs = 30_000;
 
-it('under random faults nothing acknowledged is lost, and every slot becomes whole with equal replicas', async () => {
+it('under random faults nothing acknowledged is lost, and every slot becomes whole with equal replicas', {
+  timeout: 180_000,
+}, async () => {
   const endMs = performance.now() + longestMs;
   for (let seed = firstSeed; seed < firstSeed + seedsMax && performance.now() < endMs; seed++) {
     const { complaints } = await runSeed(seed);
@@ -13,7 +15,7 @@ it('under random faults nothing acknowledged is lost, and every slot becomes who
   }
 });
 
-it('does the same again with the same seed', async () => {
+it('does the same again with the same seed', { timeout: 180_000 }, async () => {
   const traceOf = async (seed: number): Promise<string> => {
     const lines: string[] = [];
     await runSeed(seed, (line) => lines.push(line));

@@ -9,7 +9,9 @@ it('what the master says first replaces the guess of a wall clock that is ahead'
   const steady = new ManualClock();
   const clock = new ClusterClock(steady);
   const guessMs = clock.nowMs();
+  expect(clock.isTold).toBe(false);
   clock.onTold(guessMs - hourMs);
+  expect(clock.isTold).toBe(true);
   expect(clock.nowMs()).toBe(guessMs - hourMs);
 });
 
@@ -34,4 +36,19 @@ it('S6: a host whose wall clock is hours ahead or behind takes writes like any o
       expect(await scenario.codeOf(scenario.client.put(name, Buffer.from(name), { timeoutMs: 3000 }))).toBe('done');
     }
   }
+});
+
+it('F15: nothing is removed by a guess of the time, however late this host believes it is', async () => {
+  const scenario = await Scenario.start({ peers: 2, wallAheadMs: 48 * hourMs, replacedGraceMs: hourMs });
+  const { cluster, world } = scenario;
+  await scenario.put('a', new Uint8Array(100_000));
+  await scenario.put('a', 'small');
+  const host = cluster.peers[0];
+  const files = host?.disk.files.size;
+  expect(files).toBe(1);
+  cluster.master.crash();
+  host?.crash();
+  host?.start();
+  await world.runFor(5000);
+  expect(host?.disk.files.size).toBe(files);
 });
