@@ -40,6 +40,9 @@ export interface FailedAttempt {
 /** Said about the peer, not about the request: another peer or a newer map may help. */
 const aboutThePeer: ReadonlySet<ErrorCode> = new Set(['wrong-identity', 'connection-lost', 'unavailable', 'not-ready']);
 
+/** Told by a peer's own settings, without a look at what an earlier attempt did. */
+const toldBeforeTheQueue: ReadonlySet<ErrorCode> = new Set(['too-large', 'denied', 'unsupported', 'invalid']);
+
 /** Never answered, or answered "cannot tell". */
 const leavesOpen: ReadonlySet<ErrorCode> = new Set([
   'connection-lost',
@@ -61,6 +64,7 @@ export function judge(attempt: FailedAttempt): Judgement {
   // A full disk stays full for longer than anybody waits; but it is told before the queue too, so it settles nothing.
   if (code === 'no-space') return { step: isOpen ? 'wait' : 'fail', isOpen };
   if (code === 'integrity') return { step: isChange ? 'wait' : 'fail', isOpen };
+  if (toldBeforeTheQueue.has(code)) return { step: failure(isOpen), isOpen };
   if (refusals[code].retry === 'never') return { step: 'fail', isOpen: false };
   return { step: 'wait', isOpen };
 }

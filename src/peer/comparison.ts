@@ -8,7 +8,7 @@
  */
 import { sameBytes } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
-import { compareVersions, type PeerId } from '../core/ids.js';
+import { compareVersions, type PeerId, type TimedId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { CreditPool } from '../protocol/credit.js';
 import { decodeIdRows, decodeKeyRows, encodeIdRows, type IdRow, type KeyRow } from '../protocol/rows.js';
@@ -31,7 +31,9 @@ export class Comparison {
   readonly #index: EntryIndex;
   readonly #copies: Copies;
   readonly #repair: Repair;
-  readonly #room = new CreditPool(copiedBytesInFlightMax);
+  /** Apart, so that a slow joiner never holds up a levelling or a roll-back. */
+  readonly #roomForJoiners = new CreditPool(copiedBytesInFlightMax);
+  readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
 
   constructor(parts: { index: EntryIndex; copies: Copies; repair: Repair }) {
     this.#index = parts.index;
@@ -114,11 +116,13 @@ export class Comparison {
       await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf }));
       return 0;
     }
-    const release = await this.#room.acquire(placedSize(own.placed));
+    const room = led.record.inSync.includes(peer) ? this.#roomForMembers : this.#roomForJoiners;
+    const release = await room.acquire(placedSize(own.placed));
     try {
       const { bytes, sums } = await this.#verified(led, own);
       const entry = { key, kind: own.kind, version: own.version, body: own.body, sums };
-      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry }), {
+      const mark = this.#markOf(own);
+      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, ...mark }), {
         payload: bytes.length === 0 ? undefined : bytes,
         sums: bytes.length === 0 ? undefined : sums,
       });
@@ -126,6 +130,12 @@ export class Comparison {
     } finally {
       release();
     }
+  }
+
+  /** The request that wrote the entry, while its id is remembered. */
+  #markOf(own: StoredEntry): { requestId?: TimedId; contentHash?: Uint8Array } {
+    const row = this.#index.listIds(own.key).find(({ version }) => compareVersions(version, own.version) === 0);
+    return row === undefined ? {} : { requestId: row.id, contentHash: row.contentHash };
   }
 
   /**

@@ -105,7 +105,7 @@ export function buildEngine(parts: EngineParts): Engine {
       sweepAfterMs: parts.sweepAfterMs,
     }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },
-    handover: { log, leadership, master },
+    handover: { clock: environment.clock, log, leadership, master },
   };
 }
 

@@ -145,7 +145,9 @@ export class EntryIndex {
         return true;
       });
       const [first] = entries;
-      if (first !== undefined && stored[0] === true && mark !== undefined) {
+      // Also when the very version was here already: a repair may have brought it without its id (F1).
+      const isHeld = first !== undefined && (stored[0] === true || holds(changes.lookup(first.key), first.version));
+      if (first !== undefined && isHeld && mark !== undefined) {
         changes.putId(first.key, { id: mark.id, version: first.version, contentHash: mark.contentHash });
       }
       return stored;
@@ -156,12 +158,22 @@ export class EntryIndex {
    * Makes a key equal to the primary's, unless it is newer than `asOf`. Resolves to whether it was ignored. The ids of
    * what it takes back go in the same step: a promotion in between would answer their retries with "done".
    */
-  settle(fence: Fence, key: EntryKey, asOf: Version, entry: StoredEntry | undefined): Promise<boolean> {
+  settle(
+    fence: Fence,
+    key: EntryKey,
+    asOf: Version,
+    entry: StoredEntry | undefined,
+    mark?: RequestMark,
+  ): Promise<boolean> {
     return this.#change(fence, (changes) => {
       const before = changes.lookup(key);
       if (before.state === 'present' && compareVersions(before.entry.version, asOf) > 0) return true;
       changes.change(key, before, entry);
       changes.dropIdsAbove(key, entry?.version ?? noVersion);
+      // The entry's own id comes with it: without it a late retry would run again (S6).
+      if (entry !== undefined && mark !== undefined) {
+        changes.putId(key, { id: mark.id, version: entry.version, contentHash: mark.contentHash });
+      }
       return false;
     });
   }
@@ -237,6 +249,10 @@ export class EntryIndex {
   #addAmounts(slot: SlotNumber, moved: Amounts): void {
     this.#amounts.set(slot, addAmounts(this.amountsOf(slot), moved));
   }
+}
+
+function holds(found: Lookup, version: Version): boolean {
+  return found.state === 'present' && compareVersions(found.entry.version, version) === 0;
 }
 
 function readPromise(reader: IndexReader, slot: SlotNumber): Epoch {

@@ -4,7 +4,7 @@
  * Sealed, a slot answers nothing and renews no lease until the map has decided; a record of the same term unseals it
  * (rule F20). Requests that come meanwhile are held and then sent on to the new primary by their clients.
  */
-import type { Log } from '../core/environment.js';
+import { type Clock, type Log, sleep } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Leadership } from './leadership.js';
@@ -12,6 +12,7 @@ import type { LedSlot } from './led-slot.js';
 import type { MasterLink } from './master-link.js';
 
 export interface HandoverParts {
+  readonly clock: Clock;
   readonly log: Log;
   readonly leadership: Leadership;
   readonly master: MasterLink;
@@ -36,6 +37,7 @@ export async function onWishes(parts: HandoverParts, request: Incoming<'wish-han
 }
 
 const slotsAtOnce = 200;
+const drainWithinMs = 150;
 
 /** Everything that somebody else could serve. */
 export async function handOverAll(parts: HandoverParts, me: PeerId): Promise<void> {
@@ -52,14 +54,19 @@ async function handOver(parts: HandoverParts, asked: readonly Wish[]): Promise<v
   // Whoever sealed a slot unseals it: a second wish for it would be under way while it serves again (F20).
   const wishes = asked.filter(({ led }) => led.seal());
   if (wishes.length === 0) return;
-  await Promise.all(wishes.map(({ led }) => led.writesBegunBefore()));
+  const drained = new Set<Wish>();
+  const drain = async (wish: Wish): Promise<void> => {
+    await wish.led.writesBegunBefore();
+    drained.add(wish);
+  };
+  // One slow write does not keep the others sealed: its slot goes on here and is handed over another time.
+  await Promise.race([Promise.all(wishes.map(drain)), sleep(parts.clock, drainWithinMs)]);
   // Nothing was asked yet, so nothing can have been decided: without a master the slots go on here (S9).
-  if (!parts.master.isConnected) {
-    for (const { led } of wishes) led.startServing();
-    return;
-  }
-  await parts.master.change(wishes.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
-  const kept = wishes.filter(({ led }) => !led.isOver);
+  const ready = parts.master.isConnected ? wishes.filter((wish) => drained.has(wish)) : [];
+  for (const wish of wishes) if (!ready.includes(wish)) wish.led.startServing();
+  if (ready.length === 0) return;
+  await parts.master.change(ready.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
+  const kept = ready.filter(({ led }) => !led.isOver);
   for (const { led } of kept) led.startServing();
-  parts.log.info({ slots: wishes.length - kept.length, kept: kept.length }, 'handed over');
+  parts.log.info({ slots: ready.length - kept.length, kept: kept.length }, 'handed over');
 }

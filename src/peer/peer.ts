@@ -48,6 +48,7 @@ export interface PeerOptions {
 const handoverWithinMs = 5000;
 /** After goodbye: until the other primaries have heard the map without this peer. */
 const lingerMs = 150;
+const drainWithinMs = 2000;
 
 export class Peer {
   readonly #environment: Environment;
@@ -64,6 +65,8 @@ export class Peer {
   readonly #clientPool = new CreditPool(limits.clientCreditBytes);
   readonly #replicationPool = new CreditPool(limits.replicationCreditBytes);
   readonly #chores: { stop(): void }[] = [];
+  /** Requests and chores under way: the index is not closed under them. */
+  readonly #work = new Set<Promise<unknown>>();
   #listener: Listener | undefined;
   #engine: Engine | undefined;
   #isFetchingMap = false;
@@ -145,7 +148,14 @@ export class Peer {
     this.#engine?.leadership.stepDownAll();
     this.#engine?.calls.close();
     await this.#listener?.close();
-    await this.#folder.index.close();
+    await Promise.race([Promise.allSettled([...this.#work]), sleep(this.#environment.clock, drainWithinMs)]);
+    if (this.#work.size === 0) await this.#folder.index.close();
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#work.add(work);
+    const forget = (): void => void this.#work.delete(work);
+    work.then(forget, forget);
   }
 
   #advertised(yourAddress: string): Address {
@@ -245,6 +255,7 @@ export class Peer {
       request,
     );
     answer.catch((error: unknown) => this.#onFailure(error));
+    this.#track(answer);
     return answer;
   }
 
@@ -283,8 +294,13 @@ export class Peer {
   #startChores(): void {
     const { clock, log } = this.#environment;
     const chore = (task: () => void | Promise<void>): void => {
+      const tracked = async (): Promise<void> => {
+        const running = Promise.resolve(task());
+        this.#track(running);
+        await running;
+      };
       this.#chores.push(
-        every(clock, timing.housekeepingMs, task, (error) => {
+        every(clock, timing.housekeepingMs, tracked, (error) => {
           if (error instanceof DfsError) log.warn({ error: error.message }, 'housekeeping goes on later');
           else this.#options.onFatal(error);
         }),

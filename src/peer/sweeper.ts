@@ -115,7 +115,9 @@ export class Sweeper {
   async #sweepVoid(led: LedSlot, entry: StoredEntry): Promise<number | undefined> {
     const { clock, uploads, commits, sweepAfterMs } = this.#parts;
     const endMs = bodyOf(entry, 'void').sinceMs + sweepAfterMs + timing.idKeepMs;
-    if (clock.nowMs() < endMs) return (await uploads.hint(entry)) ? endMs : clock.nowMs() + againMs;
+    // Without a hint taken its segments would belong to nobody for ever.
+    if (!(await uploads.hint(entry))) return clock.nowMs() + againMs;
+    if (clock.nowMs() < endMs) return endMs;
     return (await commits.removeEverywhere(led, entry)) ? undefined : clock.nowMs() + againMs;
   }
 

@@ -219,7 +219,14 @@ export const messages = {
   settle: {
     kind: 31,
     from: ['peer'],
-    request: { ...fenced, key, asOf: version, entry: optional(entry) },
+    request: {
+      ...fenced,
+      key,
+      asOf: version,
+      entry: optional(entry),
+      requestId: optional(timedId),
+      contentHash: optional(exactBytes(8)),
+    },
     reply: { ignored: flag() },
   },
   /** Adds and drops request ids of one key. Payload: id rows to put, then `drops` id rows to drop. */
