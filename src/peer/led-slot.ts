@@ -124,7 +124,9 @@ export class LedSlot {
     this.#serving.resolve();
   }
 
-  /** No new reads, writes or leases until the map answers (F20). False: it does not serve, or somebody else sealed it. */
+  /**
+   * No new reads, writes or leases until the map answers (F20). False: it does not serve, or somebody else sealed it.
+   */
   seal(): boolean {
     if (this.#phase !== 'serving') return false;
     this.#phase = 'sealed';
