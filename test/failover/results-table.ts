@@ -18,13 +18,11 @@ function toLine(result: RowResult): string {
   const cells = [
     result.row,
     result.passed ? 'pass' : '**fail**',
-    result.operations,
-    result.unknown,
-    refused.join(', ') || '–',
-    result.writePauseMs,
-    result.readPauseMs,
+    ...(result.operations === 0
+      ? ['–', '–', '–', '–', '–']
+      : [result.operations, result.unknown, refused.join(', ') || '–', result.writePauseMs, result.readPauseMs]),
     (result.wholeAfterMs / 1000).toFixed(1),
-    result.note,
+    result.note.replace(/[; ]+$/, ''),
     result.commit,
   ];
   return `| ${cells.join(' | ')} |`;

@@ -40,6 +40,7 @@ done
 
 if [[ -n $table ]]; then
   machine="$(nproc) cores, $(awk '/MemTotal/ {printf "%.0f GB", $2 / 1048576}' /proc/meminfo), Node $(node --version)"
+  machine+=", load average $(cut -d ' ' -f 3 /proc/loadavg) over the last quarter of an hour"
   node "$checkout/dist-test/failover/results-table.js" --results "$DFS_RESULTS" \
     --out "$checkout/docs/failover-results.md" --machine "$machine"
 fi
