@@ -119,16 +119,32 @@ export class Comparison {
     const room = led.record.inSync.includes(peer) ? this.#roomForMembers : this.#roomForJoiners;
     const release = await room.acquire(placedSize(own.placed));
     try {
-      const { bytes, sums } = await this.#verified(led, own);
+      const { bytes, sums, ...lost } = await this.#verifiedOrLost(led, own);
       const entry = { key, kind: own.kind, version: own.version, body: own.body, sums };
       const mark = this.#markOf(own);
-      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, ...mark }), {
+      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, ...lost, ...mark }), {
         payload: bytes.length === 0 ? undefined : bytes,
         sums: bytes.length === 0 ? undefined : sums,
       });
       return bytes.length;
     } finally {
       release();
+    }
+  }
+
+  /**
+   * Bytes that no holder can read stop neither the slot nor the copying of everything else: the replica gets the entry
+   * marked as lost, so that nobody ever takes the file for absent or for its older version.
+   */
+  async #verifiedOrLost(
+    led: LedSlot,
+    own: StoredEntry,
+  ): Promise<{ bytes: Uint8Array; sums: Uint8Array; lostBytes?: number }> {
+    try {
+      return await this.#verified(led, own);
+    } catch (error) {
+      if (!isRefusal(error, 'integrity')) throw error;
+      return { bytes: new Uint8Array(0), sums: new Uint8Array(0), lostBytes: placedSize(own.placed) };
     }
   }
 
@@ -139,7 +155,7 @@ export class Comparison {
   }
 
   /**
-   * The bytes of an own entry, verified; repaired from a member first when they are bad, so that damage never spreads.
+   * The bytes of an own entry, verified; repaired from another holder first when they are bad, so that damage never spreads.
    */
   async #verified(led: LedSlot, own: StoredEntry): Promise<{ bytes: Uint8Array; sums: Uint8Array }> {
     try {

@@ -54,6 +54,11 @@ export class Copies {
     return this.#staged.has(fileId);
   }
 
+  /** Stands for bytes that no holder can read: a file that is not there. */
+  lost(sizeBytes: number): Placed {
+    return { where: 'file', fileId: toHex(this.#random.bytes(16)), size: sizeBytes };
+  }
+
   /** The write of staged bytes has ended: an entry names them durably, or never will. */
   release(placed: Placed): void {
     if (placed.where === 'file') this.#staged.delete(placed.fileId);

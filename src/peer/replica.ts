@@ -102,10 +102,12 @@ export class Replica {
       const isRollBack = held !== undefined && compareVersions(held, given.version) > 0;
       if (!isRollBack) admission.admitSpace();
       const { sums, ...entry } = given;
-      const placed = await copies.stage(entry, request.payload ?? nothing, sums);
+      const { lostBytes } = request.header;
+      const isLost = lostBytes !== undefined;
+      const placed = isLost ? copies.lost(lostBytes) : await copies.stage(entry, request.payload ?? nothing, sums);
       const stored = { ...entry, placed };
       // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
-      if (placed.where === 'file') await this.#orDiscard(placed, copies.readVerified(stored));
+      if (placed.where === 'file' && !isLost) await this.#orDiscard(placed, copies.readVerified(stored));
       const mark = markOf(request.header);
       const ignored = await this.#orDiscard(placed, index.settle(fence, key, asOf, stored, mark));
       if (ignored) await copies.discard(placed);

@@ -224,6 +224,8 @@ export const messages = {
       key,
       asOf: version,
       entry: optional(entry),
+      /** Instead of a payload: so many bytes that no holder can read. */
+      lostBytes: optional(count(limits.segmentBytesMax)),
       requestId: optional(timedId),
       contentHash: optional(exactBytes(8)),
     },

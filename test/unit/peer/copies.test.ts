@@ -93,6 +93,24 @@ describe('damage', () => {
     expect(await scenario.get('a')).toBe('A'.repeat(large.length));
     await scenario.cluster.untilWhole();
   });
+
+  it('S5, S7: bytes that nobody can read are never taken for absent, and keep no other file from its second copy', async () => {
+    const scenario = await Scenario.start({ slots: 1 });
+    const { cluster, world } = scenario;
+    await scenario.put('good', 'kept');
+    await scenario.put('bad', 'old');
+    const backup = backupOf(scenario, 'bad');
+    backup.crash();
+    await world.runUntil(() => scenario.recordOf('bad').inSync.length === 1, 3000);
+    await scenario.put('bad', large);
+    const primary = scenario.primaryOf('bad');
+    primary.disk.rotFile(fileOf(scenario, primary, 'bad'), 100_000);
+    backup.start();
+    await cluster.untilWhole();
+    primary.crash();
+    expect(await scenario.get('good')).toBe('kept');
+    await expect(scenario.get('bad')).rejects.toMatchObject({ code: 'integrity' });
+  });
 });
 
 describe('stores', () => {
