@@ -21,16 +21,24 @@ export function longestGap(momentsMs: readonly number[], span: { startMs: number
   return longest;
 }
 
+/** From the first call to the last return. */
+export function spanOf(operations: readonly Operation[]): { startMs: number; endMs: number } {
+  let startMs = Number.POSITIVE_INFINITY;
+  let endMs = Number.NEGATIVE_INFINITY;
+  for (const { calledMs, returnedMs } of operations) {
+    startMs = Math.min(startMs, calledMs);
+    endMs = Math.max(endMs, returnedMs);
+  }
+  return { startMs, endMs };
+}
+
 export interface Pauses {
   readonly write: Pause;
   readonly read: Pause;
 }
 
 export function longestPauses(operations: readonly Operation[]): Pauses {
-  const span = {
-    startMs: Math.min(...operations.map(({ calledMs }) => calledMs)),
-    endMs: Math.max(...operations.map(({ returnedMs }) => returnedMs)),
-  };
+  const span = spanOf(operations);
   const momentsOf = (wanted: (operation: Operation) => boolean): number[] =>
     operations.filter((operation) => wanted(operation) && isAnswered(operation)).map(({ returnedMs }) => returnedMs);
   return {

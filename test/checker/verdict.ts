@@ -3,7 +3,7 @@
  */
 import { byName, describeOperation, type History, isAnswered, type Operation } from './history.js';
 import { findOrder } from './linearizability.js';
-import { longestPauses, type Pauses } from './pauses.js';
+import { longestPauses, type Pauses, spanOf } from './pauses.js';
 import { versionComplaints } from './versions.js';
 
 export interface Verdict {
@@ -32,7 +32,7 @@ export function judge({ operations, victimNames }: History): Verdict {
   if (!operations.some(isAnswered)) complaints.push('Nothing was ever answered');
   return {
     operations: operations.length,
-    startMs: Math.min(...operations.map(({ calledMs }) => calledMs)),
+    startMs: spanOf(operations).startMs,
     unknown: operations.filter(({ outcome }) => outcome.state === 'unknown').length,
     refused,
     complaints,

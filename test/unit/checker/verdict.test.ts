@@ -241,6 +241,15 @@ describe('the checker', () => {
     expect(findOrder(hidden).state).toBe('violation');
   });
 
+  it('judges 200,000 operations', () => {
+    const operations = Array.from({ length: 200_000 }, (_, index) => ({
+      ...get('a', [index + 1, index + 1.5], '1.1'),
+      name: `n${index % 50}`,
+    }));
+    const puts = Array.from({ length: 50 }, (_, index) => ({ ...put('a', [0, 0.5], '1.1'), name: `n${index}` }));
+    expect(complaints([...puts, ...operations])).toEqual([]);
+  });
+
   it('keeps a history over writing and reading it', () => {
     const history = { victimNames: ['n'], operations: good['a deletion'] as readonly Operation[] };
     expect(readHistory(writeHistory(history))).toEqual(history);
