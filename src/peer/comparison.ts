@@ -155,7 +155,8 @@ export class Comparison {
   }
 
   /**
-   * The bytes of an own entry, verified; repaired from another holder first when they are bad, so that damage never spreads.
+   * The bytes of an own entry, verified; repaired from another holder first when they are bad, so that damage never
+   * spreads.
    */
   async #verified(led: LedSlot, own: StoredEntry): Promise<{ bytes: Uint8Array; sums: Uint8Array }> {
     try {

@@ -94,7 +94,7 @@ describe('damage', () => {
     await scenario.cluster.untilWhole();
   });
 
-  it('S5, S7: bytes that nobody can read are never taken for absent, and keep no other file from its second copy', async () => {
+  it('S5, S7: bytes that nobody can read are not taken for absent, and hold up no other file', async () => {
     const scenario = await Scenario.start({ slots: 1 });
     const { cluster, world } = scenario;
     await scenario.put('good', 'kept');
