@@ -21,6 +21,15 @@ export class Seeded {
     return item;
   }
 
+  /** Between `least` and `most`, with fractions. */
+  between(least: number, most: number): number {
+    return least + this.#next() * (most - least);
+  }
+
+  isLikely(probability: number): boolean {
+    return this.#next() < probability;
+  }
+
   bytes(count: number): Uint8Array {
     const bytes = new Uint8Array(count);
     for (let at = 0; at < count; at++) bytes[at] = this.below(256);

@@ -6,12 +6,20 @@ import { blockSums, foldSums } from '../../src/core/checksum.js';
 import type { Address } from '../../src/core/ids.js';
 import type { Connection, ConnectionHandler, Frame } from '../../src/core/network.js';
 import { packPlain, unpackPlain } from '../../src/protocol/codec.js';
+import type { Seeded } from '../contract/seeded.js';
 import type { SimNetwork } from './network.js';
 import type { SimProcess } from './virtual-clock.js';
 
 type Item =
   | { readonly kind: 'frame'; readonly frame: Frame; readonly sizeBytes: number; readonly onFlushed?: () => void }
   | { readonly kind: 'end'; readonly reason: string };
+
+export interface EndpointOptions {
+  readonly localAddress: Address;
+  readonly remoteAddress: Address;
+  /** The connection's own. */
+  readonly chance: Seeded;
+}
 
 const headBytes = 100;
 const retransmitMaxMs = 200;
@@ -22,6 +30,7 @@ export class Endpoint implements Connection {
   readonly remoteAddress: Address;
   readonly process: SimProcess;
   readonly #network: SimNetwork;
+  readonly #chance: Seeded;
   #other: Endpoint | undefined;
   #handler: ConnectionHandler | undefined;
   /** Sent by this end, not yet at the other host. */
@@ -40,11 +49,12 @@ export class Endpoint implements Connection {
   receivedPayloadBytes = 0;
   #drainWaiters: (() => void)[] = [];
 
-  constructor(network: SimNetwork, process: SimProcess, addresses: { localAddress: Address; remoteAddress: Address }) {
+  constructor(network: SimNetwork, process: SimProcess, options: EndpointOptions) {
     this.#network = network;
     this.process = process;
-    this.localAddress = addresses.localAddress;
-    this.remoteAddress = addresses.remoteAddress;
+    this.localAddress = options.localAddress;
+    this.remoteAddress = options.remoteAddress;
+    this.#chance = options.chance;
     network.onOpened(this);
   }
 
@@ -96,7 +106,7 @@ export class Endpoint implements Connection {
   close(reason: string): void {
     if (this.#isClosed) return;
     // What the kernel has taken may still arrive, or the reset overtakes it.
-    if (this.#network.world.isLikely(0.5)) this.#underWay.length = 0;
+    if (this.#chance.isLikely(0.5)) this.#underWay.length = 0;
     this.#underWay.push({ kind: 'end', reason: 'The other side closed the connection' });
     this.#move();
     this.#finish(reason);
@@ -115,7 +125,7 @@ export class Endpoint implements Connection {
   /** A link was healed, or a host is up again. */
   retry(): void {
     if (this.#isMoving || this.#underWay.length === 0) return;
-    this.#move(this.#network.world.delay(0, retransmitMaxMs));
+    this.#move(this.#chance.between(0, retransmitMaxMs));
   }
 
   breakBoth(reason: string): void {
@@ -135,13 +145,13 @@ export class Endpoint implements Connection {
       this.#underWay.length = 0;
       return;
     }
-    const kept = this.#network.world.chance.below(this.#underWay.length + 1);
+    const kept = this.#chance.below(this.#underWay.length + 1);
     this.#underWay.length = kept;
     this.#underWay.push({ kind: 'end', reason: 'The connection was reset by the other side' });
     this.#move();
   }
 
-  #move(delayMs = this.#network.delayMs()): void {
+  #move(delayMs = this.#network.delayMs(this.#chance)): void {
     const [next] = this.#underWay;
     if (this.#isMoving || next === undefined) return;
     this.#isMoving = true;
@@ -170,7 +180,7 @@ export class Endpoint implements Connection {
       return;
     }
     this.#network.world.schedule(
-      this.#network.delayMs(),
+      this.#network.delayMs(this.#chance),
       () => this.#finish('The connection was reset by the other side'),
       { process: this.process },
     );
@@ -193,7 +203,7 @@ export class Endpoint implements Connection {
   /** One frame, or all there are: as the chunks of a stream may fall. */
   #read(): void {
     this.#isReadDue = false;
-    const isWhole = this.#network.world.isLikely(0.5);
+    const isWhole = this.#chance.isLikely(0.5);
     do {
       if (this.#isPaused || this.#isClosed || this.#handler === undefined) return;
       const item = this.#arrived.shift();

@@ -4,6 +4,7 @@
  * Nothing is done that the promises do not cover: a disk is wiped or rotten only where others are known to hold all
  * that it holds, and one at a time.
  */
+import type { Seeded } from '../contract/seeded.js';
 import type { SimCluster } from './cluster.js';
 import { type SimHost, usualSyncMs } from './sim-host.js';
 import type { World } from './virtual-clock.js';
@@ -35,6 +36,10 @@ export class Faults {
     return this.cluster.world;
   }
 
+  get chance(): Seeded {
+    return this.world.chance;
+  }
+
   start(): void {
     this.#goOn().catch((error: unknown) => {
       this.world.complaints.push(`The faults failed: ${(error as Error).stack}`);
@@ -52,26 +57,26 @@ export class Faults {
   }
 
   anyPeer(): SimHost {
-    return this.world.chance.pick(this.cluster.peers);
+    return this.chance.pick(this.cluster.peers);
   }
 
   anyHost(): SimHost {
-    return this.world.chance.pick([...this.cluster.peers, this.cluster.master]);
+    return this.chance.pick([...this.cluster.peers, this.cluster.master]);
   }
 
   /** The host that leads most slots now, or any. */
   aPrimary(): SimHost {
     const map = this.cluster.map;
-    const primary = map === undefined ? undefined : this.world.chance.pick(map.slots).primary;
+    const primary = map === undefined ? undefined : this.chance.pick(map.slots).primary;
     return primary === undefined ? this.anyPeer() : this.cluster.hostOf(primary);
   }
 
   async #goOn(): Promise<void> {
     const { kinds, everyMs } = this.#options;
     while (!this.isStopping) {
-      await this.sleep(this.world.delay(0, everyMs));
+      await this.sleep(this.chance.between(0, everyMs));
       if (this.isStopping) return;
-      const kind = this.world.chance.pick(kinds);
+      const kind = this.chance.pick(kinds);
       this.cluster.trace(`--- ${kind}`);
       this.#running++;
       acts[kind](this).then(
@@ -91,46 +96,46 @@ export class Faults {
 }
 
 async function crash(faults: Faults, host: SimHost, longestMs = 3000): Promise<void> {
-  host.crash({ isHost: faults.world.isLikely(0.3) });
-  await faults.sleep(faults.world.delay(1, longestMs));
+  host.crash({ isHost: faults.chance.isLikely(0.3) });
+  await faults.sleep(faults.chance.between(1, longestMs));
   host.start();
 }
 
 async function pauseHost(faults: Faults, host: SimHost): Promise<void> {
   host.pause();
-  await faults.sleep(faults.world.isLikely(0.5) ? faults.world.delay(10, 400) : faults.world.delay(400, 4000));
+  await faults.sleep(faults.chance.isLikely(0.5) ? faults.chance.between(10, 400) : faults.chance.between(400, 4000));
   host.resume();
 }
 
 async function cutPair(faults: Faults, one: SimHost, other: SimHost): Promise<void> {
   if (one === other) return;
   const { network } = faults.cluster;
-  const way = faults.world.chance.below(3);
+  const way = faults.chance.below(3);
   faults.cluster.trace(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
   if (way !== 2) network.cut(one.name, other.name);
   if (way !== 1) network.cut(other.name, one.name);
-  await faults.sleep(faults.world.isLikely(0.5) ? faults.world.delay(10, 500) : faults.world.delay(500, 4000));
+  await faults.sleep(faults.chance.isLikely(0.5) ? faults.chance.between(10, 500) : faults.chance.between(500, 4000));
   network.heal(one.name, other.name);
   network.heal(other.name, one.name);
 }
 
 async function withDisk(faults: Faults, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(faults.anyPeer());
-  await faults.sleep(faults.world.delay(50, 3000));
+  await faults.sleep(faults.chance.between(50, 3000));
   undo();
 }
 
 /** Only when the map says, with the peer gone for a while, that others hold all it holds. */
 async function wipe(faults: Faults): Promise<void> {
-  const { cluster, world } = faults;
+  const { cluster, chance } = faults;
   if (faults.isWounded || cluster.map === undefined) return;
   const host = faults.anyPeer();
   const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
   if (peer === undefined || !host.isRunning) return;
   faults.isWounded = true;
-  host.crash({ isHost: world.isLikely(0.5) });
+  host.crash({ isHost: chance.isLikely(0.5) });
   const { starts } = host;
-  await faults.sleep(world.delay(1500, 3000));
+  await faults.sleep(chance.between(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && host.starts === starts;
@@ -143,16 +148,14 @@ async function wipe(faults: Faults): Promise<void> {
 }
 
 async function rotFile(faults: Faults): Promise<void> {
-  const { cluster, world } = faults;
+  const { cluster, chance } = faults;
   if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
   const host = faults.anyPeer();
   const ids = [...host.disk.files.keys()];
   if (ids.length === 0) return;
   faults.isRotting = true;
-  const restores = ids.map((id) =>
-    world.isLikely(0.5) ? host.disk.rotFile(id, 4096 + world.chance.below(1000)) : none,
-  );
-  await faults.sleep(world.delay(50, 3000));
+  const restores = ids.map((id) => (chance.isLikely(0.5) ? host.disk.rotFile(id, 4096 + chance.below(1000)) : none));
+  await faults.sleep(chance.between(50, 3000));
   for (const restore of restores) restore();
   faults.isRotting = false;
 }
@@ -160,16 +163,16 @@ async function rotFile(faults: Faults): Promise<void> {
 const none = (): void => undefined;
 
 async function rotEntry(faults: Faults): Promise<void> {
-  const { cluster, world } = faults;
+  const { cluster, chance } = faults;
   if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
   const host = faults.anyPeer();
   const keys = host.disk.index.durable.keys('entries', { from: new Uint8Array(0) });
   if (keys.length === 0) return;
   faults.isRotting = true;
-  const key = world.chance.pick(keys);
+  const key = chance.pick(keys);
   const restore = host.disk.index.rot('entries', key);
   cluster.trace(`rot an entry on ${host.name}`);
-  await faults.sleep(world.delay(50, 3000));
+  await faults.sleep(chance.between(50, 3000));
   restore();
   faults.isRotting = false;
 }
@@ -180,7 +183,7 @@ const acts = {
   /** A promotion, and a second one soon after the first. */
   'crash-twice': async (faults) => {
     const first = crash(faults, faults.aPrimary());
-    await faults.sleep(faults.world.delay(1, 700));
+    await faults.sleep(faults.chance.between(1, 700));
     await Promise.all([first, crash(faults, faults.aPrimary())]);
   },
   /** A crash in the middle of a start. */
@@ -196,7 +199,7 @@ const acts = {
   'pause-primary': (faults) => pauseHost(faults, faults.aPrimary()),
   'pause-master': (faults) => pauseHost(faults, faults.cluster.master),
   'pause-many': async (faults) => {
-    await Promise.all(faults.cluster.peers.map((host) => faults.world.isLikely(0.6) && pauseHost(faults, host)));
+    await Promise.all(faults.cluster.peers.map((host) => faults.chance.isLikely(0.6) && pauseHost(faults, host)));
   },
   cut: (faults) => cutPair(faults, faults.anyPeer(), faults.anyPeer()),
   'cut-master': (faults) => cutPair(faults, faults.anyPeer(), faults.cluster.master),
@@ -209,7 +212,7 @@ const acts = {
   stop: async (faults) => {
     const host = faults.anyPeer();
     await Promise.race([host.stop(), faults.sleep(10_000)]);
-    await faults.sleep(faults.world.delay(1, 2000));
+    await faults.sleep(faults.chance.between(1, 2000));
     host.start();
   },
   wipe,
@@ -222,17 +225,17 @@ const acts = {
     }),
   'full-once': async (faults) => {
     const { disk } = faults.anyPeer();
-    if (faults.world.isLikely(0.7)) disk.fileFault = 'no-space';
+    if (faults.chance.isLikely(0.7)) disk.fileFault = 'no-space';
     else disk.commitFault = 'no-space';
   },
   'failed-sync': async (faults) => {
     const { disk } = faults.anyPeer();
-    if (faults.world.isLikely(0.3)) disk.fileFault = 'failure';
+    if (faults.chance.isLikely(0.3)) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
   },
   'slow-disk': (faults) =>
     withDisk(faults, (host) => {
-      host.syncMs = { leastMs: 5, mostMs: faults.world.delay(20, 600) };
+      host.syncMs = { leastMs: 5, mostMs: faults.chance.between(20, 600) };
       return () => {
         host.syncMs = usualSyncMs;
       };

@@ -14,6 +14,7 @@ import {
   type Listener,
   type Network,
 } from '../../src/core/network.js';
+import type { Seeded } from '../contract/seeded.js';
 import { Endpoint } from './endpoint.js';
 import type { SimProcess, World } from './virtual-clock.js';
 
@@ -37,7 +38,7 @@ export class SimNetwork {
   readonly #cuts = new Set<string>();
   readonly #endpoints = new Set<Endpoint>();
   readonly #delay: LinkDelay;
-  #nextPort = 40_000;
+  readonly #portsUsed = new Map<string, number>();
 
   constructor(world: World, delay: LinkDelay = { leastMs: 0.05, mostMs: 1 }) {
     this.world = world;
@@ -54,9 +55,10 @@ export class SimNetwork {
     };
   }
 
-  delayMs(): number {
+  /** Of the next frame of one connection; `chance` is that connection's. */
+  delayMs(chance: Seeded): number {
     const { leastMs, mostMs } = this.#delay;
-    return this.world.isLikely(0.02) ? mostMs * this.world.delay(1, 10) : this.world.delay(leastMs, mostMs);
+    return chance.isLikely(0.02) ? mostMs * chance.between(1, 10) : chance.between(leastMs, mostMs);
   }
 
   isOpen(from: string, to: string): boolean {
@@ -111,6 +113,12 @@ export class SimNetwork {
     for (const endpoint of this.#endpoints) endpoint.retry();
   }
 
+  #nextPort(host: string): number {
+    const port = (this.#portsUsed.get(host) ?? 39_999) + 1;
+    this.#portsUsed.set(host, port);
+    return port;
+  }
+
   #listen(host: string, process: SimProcess, at: { address: Address; onConnection: OnConnection }): Listener {
     const { port } = parseAddress(at.address);
     const address = `${host}:${port}`;
@@ -133,19 +141,20 @@ export class SimNetwork {
   ): Promise<Connection> {
     const { host, process, onConnection } = caller;
     const target = parseAddress(address).host;
+    const localAddress = `${host}:${this.#nextPort(host)}`;
+    const chance = this.world.stream(`${localAddress} to ${address}`);
     const outcome = await new Promise<Listening | 'refused' | 'timed-out'>((resolve) => {
       const answer = (found: Listening | 'refused' | 'timed-out', delayMs: number): void =>
         void this.world.schedule(delayMs, () => resolve(found), { process });
       const canPass = this.isOpen(host, target) && this.isOpen(target, host);
       if (!canPass) return answer('timed-out', timeoutMs);
-      answer(this.#listening.get(address) ?? 'refused', 2 * this.delayMs());
+      answer(this.#listening.get(address) ?? 'refused', 2 * this.delayMs(chance));
     });
     if (outcome === 'timed-out') throw new ConnectFailure(`${address} did not answer within ${timeoutMs} ms`, false);
     const isStill = outcome !== 'refused' && !outcome.process.isDead && this.#listening.get(address) === outcome;
     if (!isStill) throw new ConnectFailure(`Nobody listens on ${address}`, true);
-    const localAddress = `${host}:${this.#nextPort++}`;
-    const calling = new Endpoint(this, process, { localAddress, remoteAddress: address });
-    const called = new Endpoint(this, outcome.process, { localAddress: address, remoteAddress: localAddress });
+    const calling = new Endpoint(this, process, { localAddress, remoteAddress: address, chance });
+    const called = new Endpoint(this, outcome.process, { localAddress: address, remoteAddress: localAddress, chance });
     calling.connectTo(called);
     called.connectTo(calling);
     // The kernel accepts for the program, which may be paused.

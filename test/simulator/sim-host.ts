@@ -1,8 +1,9 @@
 /**
  * A simulated machine: a disk, clocks of its own, and at most one process that may crash, pause, fail and start again.
  */
-import type { Environment, Log, Random } from '../../src/core/environment.js';
+import type { Environment, Log } from '../../src/core/environment.js';
 import { isRefusal, StorageFailure } from '../../src/core/errors.js';
+import type { Seeded } from '../contract/seeded.js';
 import { type DiskWorld, MemoryDisk } from './memory-storage.js';
 import type { SimNetwork } from './network.js';
 import { SimProcess, type World } from './virtual-clock.js';
@@ -30,6 +31,7 @@ export class SimHost {
   readonly network: SimNetwork;
   readonly #program: Program;
   readonly #trace: Trace;
+  readonly #chance: Seeded;
   readonly #rate: number;
   /** How wrong its wall clock is. */
   wallAheadMs: number;
@@ -47,8 +49,10 @@ export class SimHost {
     this.name = options.name;
     this.#program = options.program;
     this.#trace = options.trace;
-    this.#rate = network.world.delay(0.98, 1.02);
-    this.wallAheadMs = network.world.delay(-60_000, 60_000);
+    const chance = network.world.stream(options.name);
+    this.#chance = chance;
+    this.#rate = chance.between(0.98, 1.02);
+    this.wallAheadMs = chance.between(-60_000, 60_000);
   }
 
   get world(): World {
@@ -132,7 +136,7 @@ export class SimHost {
     this.#process = undefined;
     this.#started = undefined;
     process.die();
-    this.disk.crash(() => this.world.delay(0, 1));
+    this.disk.crash(() => this.#chance.between(0, 1));
   }
 
   #onFailed(process: SimProcess, error: unknown): void {
@@ -147,7 +151,10 @@ export class SimHost {
   #environmentOf(process: SimProcess): Environment {
     return {
       clock: process.clock,
-      random: randomOf(this.world),
+      random: {
+        bytes: (count) => this.#chance.bytes(count),
+        fraction: () => this.#chance.between(0, 1),
+      },
       network: this.network.of(this.name, process),
       log: this.#logOf(process),
     };
@@ -156,8 +163,8 @@ export class SimHost {
   #diskWorldOf(process: SimProcess): DiskWorld {
     return {
       after: (delayMs, onEnd) => void this.world.schedule(delayMs, onEnd, { process }),
-      syncMs: () => this.world.delay(this.syncMs.leastMs, this.syncMs.mostMs),
-      fraction: () => this.world.delay(0, 1),
+      syncMs: () => this.#chance.between(this.syncMs.leastMs, this.syncMs.mostMs),
+      fraction: () => this.#chance.between(0, 1),
       wallMs: () => process.clock.wallMs(),
     };
   }
@@ -170,10 +177,6 @@ export class SimHost {
       };
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
-}
-
-function randomOf(world: World): Random {
-  return { bytes: (count) => world.chance.bytes(count), fraction: () => world.delay(0, 1) };
 }
 
 function describe(error: unknown): string {

@@ -22,6 +22,8 @@ interface Event {
 const wallStartMs = 1_750_000_000_000;
 
 export class World {
+  readonly #seed: number;
+  /** For whoever drives the world; what lives in it has streams of its own. */
   readonly chance: Seeded;
   /** Bugs met on the way: what no process may do, whatever the faults. */
   readonly complaints: string[] = [];
@@ -31,20 +33,19 @@ export class World {
   eventCount = 0;
 
   constructor(seed: number) {
+    this.#seed = seed;
     this.chance = new Seeded(seed);
+  }
+
+  /** Chance that belongs to one thing: what others draw does not change it, so that a shortened run stays alike. */
+  stream(name: string): Seeded {
+    let hash = this.#seed ^ 0x9e3779b9;
+    for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193);
+    return new Seeded(hash);
   }
 
   get nowMs(): number {
     return this.#nowMs;
-  }
-
-  /** Between `leastMs` and `mostMs`, with fractions. */
-  delay(leastMs: number, mostMs: number): number {
-    return leastMs + (this.chance.below(1_000_000) / 1_000_000) * (mostMs - leastMs);
-  }
-
-  isLikely(probability: number): boolean {
-    return this.chance.below(1_000_000) < probability * 1_000_000;
   }
 
   /** Runs `run` after so long; `process` undefined: whatever happens to any process. */
@@ -172,6 +173,7 @@ export class SimProcess {
     world: World,
     options: { name: string; rate?: number; wallAheadMs?: number; onFailed: (error: unknown) => void },
   ) {
+    const chance = world.stream(`timers of ${options.name}`);
     const { rate = 1, wallAheadMs = 0 } = options;
     this.world = world;
     this.name = options.name;
@@ -180,7 +182,7 @@ export class SimProcess {
       monotonicMs: () => 5000 + world.nowMs * rate,
       wallMs: () => wallStartMs + wallAheadMs + world.nowMs * rate,
       after: (delayMs, onDue) => {
-        const lateMs = world.isLikely(0.1) ? world.delay(0, 1) : 0;
+        const lateMs = chance.isLikely(0.1) ? chance.between(0, 1) : 0;
         return world.schedule(delayMs / rate + lateMs, onDue, { process: this, kind: 'timer' });
       },
     };

@@ -73,7 +73,7 @@ export class Workload {
   async #work(worker: string, client: FileClient): Promise<void> {
     const { world } = this;
     for (let count = 1; !this.#isStopping; count++) {
-      await new Promise<void>((resolve) => world.schedule(world.delay(0, this.#options.thinkMs), resolve));
+      await new Promise<void>((resolve) => world.schedule(world.chance.between(0, this.#options.thinkMs), resolve));
       const name = world.chance.pick(this.#options.names);
       const action: Action = worker.startsWith('w') ? this.#pickWrite(name, `${worker}:${count}`) : { kind: 'get' };
       await this.#record(worker, client, { name, action });
@@ -83,7 +83,7 @@ export class Workload {
   #pickWrite(name: string, value: string): Action {
     const { world } = this;
     const ifVersion = this.#lastSeen.get(name);
-    const chance = world.delay(0, 1);
+    const chance = world.chance.between(0, 1);
     if (chance < 0.15) return { kind: 'delete' };
     if (chance < 0.18 && ifVersion !== undefined) return { kind: 'delete', ifVersion };
     if (chance < 0.3 && ifVersion !== undefined) return { kind: 'put', value, ifVersion };

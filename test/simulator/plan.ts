@@ -1,0 +1,163 @@
+/**
+ * What one seed decides before anything runs: the cluster, what goes wrong when, and what every client does.
+ *
+ * A plan is plain data. Any part of it can be left out and the rest stays as it was, because every step carries its own
+ * chance: so a failing plan can be shortened, printed and kept.
+ */
+import { Seeded } from '../contract/seeded.js';
+import { type FaultKind, faultKinds } from './faults.js';
+
+export interface Setting {
+  readonly peers: number;
+  /** Further hosts for peers, which join when a fault step says so. */
+  readonly spares: number;
+  readonly replicas: number;
+  readonly minInSync: number;
+  readonly slots: number;
+  readonly reads: 'lease' | 'confirm';
+  readonly sweepAfterMs: number;
+  readonly replacedGraceMs: number;
+  readonly quarantineMs: number;
+  /** Messages go through the real codec. */
+  readonly usesCodec: boolean;
+  /** Disks may be lost although nobody else holds what is on them; the loss must then be reported exactly. */
+  readonly expectsLoss: boolean;
+  readonly faultsForMs: number;
+}
+
+export interface FaultStep {
+  readonly atMs: number;
+  readonly kind: FaultKind;
+  /** Decides everything else about it. */
+  readonly chance: number;
+}
+
+export type ClientAction =
+  | { readonly kind: 'put'; readonly sizeBytes: number; readonly condition?: 'if-absent' | 'if-last-seen' }
+  | { readonly kind: 'delete'; readonly condition?: 'if-last-seen' }
+  | { readonly kind: 'get' }
+  | { readonly kind: 'list' }
+  /** A get over a connection that stays with the peer, and the term, of its first use. */
+  | { readonly kind: 'get-from-the-first' }
+  /** The very same put again after so long, whatever the first was told. */
+  | { readonly kind: 'put-twice'; readonly againAfterMs: number }
+  /** A put whose source pauses for so long after some bytes, and then goes on or fails. */
+  | {
+      readonly kind: 'upload';
+      readonly sizeBytes: number;
+      readonly stallAtBytes: number;
+      readonly stallMs: number;
+      readonly isAbandoned: boolean;
+    };
+
+export interface ClientStep {
+  /** After the step before it has ended. */
+  readonly afterMs: number;
+  readonly name: string;
+  readonly action: ClientAction;
+}
+
+export interface ClientPlan {
+  readonly worker: string;
+  readonly isSlow: boolean;
+  readonly steps: readonly ClientStep[];
+}
+
+export interface Plan {
+  readonly seed: number;
+  readonly setting: Setting;
+  readonly faults: readonly FaultStep[];
+  readonly clients: readonly ClientPlan[];
+}
+
+type Draw = (chance: Seeded, setting: Setting) => ClientAction;
+
+const sizeChoices = [[100], [100, 5000, 70_000], [100, 70_000, 1_200_000], [100, 2_500_000]] as const;
+
+/** Everything about a seed. */
+export function drawPlan(seed: number): Plan {
+  const chance = new Seeded(seed ^ 0x5eed);
+  const setting = drawSetting(chance);
+  return { seed, setting, faults: drawFaults(chance, setting), clients: drawClients(chance, setting) };
+}
+
+function drawSetting(chance: Seeded): Setting {
+  const peers = chance.pick([1, 2, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7]);
+  const replicas = Math.min(peers, chance.pick([1, 2, 2, 2, 2, 3, 3]));
+  return {
+    peers,
+    spares: chance.isLikely(0.3) ? 1 : 0,
+    replicas,
+    minInSync: 1 + (chance.isLikely(0.3) ? chance.below(replicas) : 0),
+    slots: chance.pick([1, 2, 4, 4, 8]),
+    reads: chance.pick(['lease', 'lease', 'lease', 'confirm']),
+    sweepAfterMs: chance.pick([2500, 24 * 3_600_000]),
+    replacedGraceMs: chance.pick([1500, 600_000]),
+    quarantineMs: chance.pick([1000, 5000, 24 * 3_600_000]),
+    usesCodec: chance.isLikely(0.25),
+    expectsLoss: chance.isLikely(0.04),
+    faultsForMs: chance.pick([18_000, 22_000, 26_000]),
+  };
+}
+
+function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
+  const kinds = faultKinds.filter(() => chance.isLikely(0.5));
+  const meanMs = chance.pick([400, 800, 1500, 4000]);
+  const steps: FaultStep[] = [];
+  if (kinds.length === 0) return steps;
+  for (let atMs = chance.between(0, meanMs); atMs < setting.faultsForMs; atMs += chance.between(0, 2 * meanMs)) {
+    steps.push({ atMs: Math.round(atMs), kind: chance.pick(kinds), chance: chance.below(2 ** 31) });
+  }
+  return steps;
+}
+
+function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
+  const names = Array.from({ length: 1 + chance.below(6) }, (_, at) => `name-${at}`);
+  const sizes = chance.pick(sizeChoices);
+  const meanMs = chance.pick([100, 200, 400]);
+  const draws: Draw[] = [writes(sizes), gets];
+  const others: Draw[] = [writes(sizes), writes(sizes), deletes, gets, lists, getsFromTheFirst, putsTwice, uploads];
+  for (let more = chance.below(4); more > 0; more--) draws.push(chance.pick(others));
+  return draws.map((draw, at) => {
+    const steps: ClientStep[] = [];
+    const pauseMs = draw === uploads ? 4 * meanMs : meanMs;
+    for (let sumMs = 0; sumMs < setting.faultsForMs; ) {
+      const afterMs = Math.round(chance.between(0, 2 * pauseMs));
+      sumMs += afterMs + 5;
+      steps.push({ afterMs, name: chance.pick(names), action: draw(chance, setting) });
+    }
+    return { worker: `c${at}`, isSlow: chance.isLikely(0.1), steps };
+  });
+}
+
+const writes =
+  (sizes: readonly number[]): Draw =>
+  (chance) => {
+    const kind = chance.between(0, 1);
+    if (kind < 0.12) return { kind: 'delete' };
+    if (kind < 0.16) return { kind: 'delete', condition: 'if-last-seen' };
+    const sizeBytes = chance.pick(sizes);
+    if (kind < 0.3) return { kind: 'put', sizeBytes, condition: 'if-last-seen' };
+    if (kind < 0.38) return { kind: 'put', sizeBytes, condition: 'if-absent' };
+    return { kind: 'put', sizeBytes };
+  };
+
+const deletes: Draw = (chance) =>
+  chance.isLikely(0.6) ? { kind: 'delete' } : { kind: 'put', sizeBytes: 100, condition: 'if-absent' };
+const gets: Draw = () => ({ kind: 'get' });
+const lists: Draw = () => ({ kind: 'list' });
+const getsFromTheFirst: Draw = () => ({ kind: 'get-from-the-first' });
+const putsTwice: Draw = (chance) => ({
+  kind: 'put-twice',
+  againAfterMs: chance.pick([0, 1, 20, 200, 1000, 3000]),
+});
+const uploads: Draw = (chance, { sweepAfterMs }) => {
+  const sizeBytes = chance.pick([1_200_000, 2_500_000]);
+  return {
+    kind: 'upload',
+    sizeBytes,
+    stallAtBytes: Math.floor(chance.between(0, sizeBytes)),
+    stallMs: sweepAfterMs < 10_000 ? chance.pick([10, 500, 3000, 6000]) : chance.pick([10, 500]),
+    isAbandoned: chance.isLikely(0.3),
+  };
+};
