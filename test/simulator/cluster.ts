@@ -4,7 +4,7 @@
 
 import { connectClient, type FileClient } from '../../src/client/file-client.js';
 import type { ClusterMap } from '../../src/cluster/map.js';
-import type { Address, PeerId } from '../../src/core/ids.js';
+import type { Address, PeerId, SlotNumber } from '../../src/core/ids.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
@@ -15,6 +15,8 @@ import { World } from './virtual-clock.js';
 
 export interface ClusterOptions {
   readonly seed: number;
+  /** Messages go through the real codec. */
+  readonly usesCodec?: boolean;
   readonly peers: number;
   /** Further hosts for peers, not started with the others. */
   readonly spares?: number;
@@ -34,6 +36,7 @@ export interface ClusterOptions {
 
 const masterHost = '10.0.0.100';
 const masterAddress: Address = `${masterHost}:7420`;
+const noSlots: ReadonlySet<SlotNumber> = new Set();
 const quiet: Trace = () => undefined;
 
 export class SimCluster {
@@ -90,23 +93,32 @@ export class SimCluster {
 
   hostOf(id: PeerId | undefined): SimHost {
     const address = this.map?.peers.find((peer) => peer.id === id)?.address;
-    const host = [...this.peers, ...this.spares].find(({ name }) => address === `${name}:7421`);
+    const host = this.joined.find(({ name }) => address === `${name}:7421`);
     if (host === undefined) throw new Error(`No host runs peer ${id}`);
     return host;
   }
 
-  isWhole(): boolean {
+  /** Every peer that ever joined. */
+  get joined(): readonly SimHost[] {
+    return [...this.peers, ...this.spares.filter((spare) => spare.starts > 0)];
+  }
+
+  /** All slots have their copies, but for those in `lost`, of which no copy is left. */
+  isWhole(lost: ReadonlySet<SlotNumber> = noSlots): boolean {
     const { map } = this;
     if (map === undefined || map.slots.some(({ primary }) => primary === undefined)) return false;
-    const copies = Math.min(map.pool.replicas, this.peers.length);
+    const copies = Math.min(map.pool.replicas, map.peers.length);
     return (
+      map.peers.length === this.joined.length &&
       map.peers.every((peer) => peer.state === 'up') &&
-      map.slots.every((record) => record.inSync.length === copies && record.joining.length === 0)
+      map.slots.every(
+        (record, slot) => lost.has(slot) || (record.inSync.length === copies && record.joining.length === 0),
+      )
     );
   }
 
-  async untilWhole(limitMs = 30_000): Promise<void> {
-    if (await this.world.runUntil(() => this.isWhole(), limitMs)) return;
+  async untilWhole(limitMs = 30_000, lost: ReadonlySet<SlotNumber> = noSlots): Promise<void> {
+    if (await this.world.runUntil(() => this.isWhole(lost), limitMs)) return;
     const slots = this.map?.slots.map(({ primary, inSync, joining }) => `${primary}:${inSync}+${joining}`).join(' ');
     throw new Error(`The cluster is not whole after ${limitMs} ms: ${slots ?? 'no map'}`);
   }
@@ -114,7 +126,7 @@ export class SimCluster {
   /** Ends every fault: links, pauses, hosts. */
   healAll(): void {
     this.network.healAll();
-    for (const host of [this.master, ...this.peers]) {
+    for (const host of [this.master, ...this.joined]) {
       host.disk.commitFault = undefined;
       host.disk.fileFault = undefined;
       host.disk.freeBytes = host.disk.totalBytes;
