@@ -2,7 +2,7 @@
  * A simulated machine: a disk, clocks of its own, and at most one process that may crash, pause, fail and start again.
  */
 import type { Environment, Log } from '../../src/core/environment.js';
-import { isRefusal, StorageFailure } from '../../src/core/errors.js';
+import { DaemonStop, isRefusal, StorageFailure } from '../../src/core/errors.js';
 import type { Seeded } from '../contract/seeded.js';
 import { type DiskWorld, MemoryDisk } from './memory-storage.js';
 import type { SimNetwork } from './network.js';
@@ -43,6 +43,8 @@ export class SimHost {
   #starts = 0;
   /** Its process ended without being told to, and was not started since. */
   endedByItself = false;
+  /** Its program may refuse to go on, with a sentence for the operator: no bug while this is set. */
+  mayRefuseToRun = false;
 
   constructor(network: SimNetwork, options: { name: string; program: Program; trace: Trace }) {
     this.network = network;
@@ -143,7 +145,8 @@ export class SimHost {
     if (process.isDead) return;
     this.#trace(`${process.name} ends by itself: ${String(error)}`);
     const isOfDisk = error instanceof StorageFailure || isRefusal(error, 'no-space');
-    if (!isOfDisk) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
+    const isExpected = this.mayRefuseToRun && error instanceof DaemonStop;
+    if (!isOfDisk && !isExpected) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
     this.#end(process);
     this.endedByItself = true;
   }
