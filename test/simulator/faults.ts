@@ -1,248 +1,314 @@
 /**
- * What goes wrong in a simulated cluster, by chance: processes, hosts, links, disks, alone and shortly after another.
+ * What goes wrong in a simulated cluster: processes, hosts, links, disks, clocks, alone and shortly after another.
  *
- * Nothing is done that the promises do not cover: a disk is wiped or rotten only where others are known to hold all
- * that it holds, and one at a time.
+ * Nothing is done that the promises do not cover: a disk is lost or rotten only where others are known to hold all
+ * that it holds, and one at a time; but for plans that expect a loss.
  */
-import type { Seeded } from '../contract/seeded.js';
+import { Seeded } from '../contract/seeded.js';
 import type { SimCluster } from './cluster.js';
+import type { FaultStep } from './plan.js';
 import { type SimHost, usualSyncMs } from './sim-host.js';
-import type { World } from './virtual-clock.js';
 
-export interface FaultOptions {
-  readonly kinds: readonly FaultKind[];
-  /** Longest pause between two faults. */
-  readonly everyMs: number;
-}
-
-type Act = (faults: Faults) => Promise<void>;
-
-export class Faults {
+/** What the faults of a run have to agree on. */
+class Ward {
   readonly cluster: SimCluster;
-  readonly #options: FaultOptions;
   isStopping = false;
-  #running = 0;
   /** A store was lost since the cluster was last whole. */
   isWounded = false;
   /** Bytes are rotten somewhere. */
   isRotting = false;
+  /** The master's files are not the newest. */
+  isMasterOld = false;
+  /** Gives the master the files it had when the faults began. */
+  readonly restoreOldMaster: () => void;
 
-  constructor(cluster: SimCluster, options: FaultOptions) {
+  constructor(cluster: SimCluster) {
     this.cluster = cluster;
-    this.#options = options;
-  }
-
-  get world(): World {
-    return this.cluster.world;
-  }
-
-  get chance(): Seeded {
-    return this.world.chance;
-  }
-
-  start(): void {
-    this.#goOn().catch((error: unknown) => {
-      this.world.complaints.push(`The faults failed: ${(error as Error).stack}`);
-    });
-    this.#supervise();
-  }
-
-  async stop(): Promise<void> {
-    this.isStopping = true;
-    await this.world.runUntil(() => this.#running === 0, 60_000);
+    this.restoreOldMaster = cluster.master.disk.backUpSmallFiles();
   }
 
   sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.world.schedule(delayMs, resolve));
+    return new Promise((resolve) => this.cluster.world.schedule(delayMs, resolve));
+  }
+}
+
+export class Faults {
+  readonly #ward: Ward;
+  readonly #steps: readonly FaultStep[];
+  #running = 0;
+
+  constructor(cluster: SimCluster, steps: readonly FaultStep[]) {
+    this.#ward = new Ward(cluster);
+    this.#steps = steps;
   }
 
-  anyPeer(): SimHost {
-    return this.chance.pick(this.cluster.peers);
+  /** From now on each step happens at its time. */
+  start(): void {
+    for (const step of this.#steps) this.#ward.cluster.world.schedule(step.atMs, () => this.#begin(step));
+    this.#supervise();
   }
 
-  anyHost(): SimHost {
-    return this.chance.pick([...this.cluster.peers, this.cluster.master]);
+  /** Nothing new begins; resolves when what began has ended. */
+  async stop(): Promise<void> {
+    this.#ward.isStopping = true;
+    await this.#ward.cluster.world.runUntil(() => this.#running === 0, 60_000);
   }
 
-  /** The host that leads most slots now, or any. */
-  aPrimary(): SimHost {
-    const map = this.cluster.map;
-    const primary = map === undefined ? undefined : this.chance.pick(map.slots).primary;
-    return primary === undefined ? this.anyPeer() : this.cluster.hostOf(primary);
-  }
-
-  async #goOn(): Promise<void> {
-    const { kinds, everyMs } = this.#options;
-    while (!this.isStopping) {
-      await this.sleep(this.chance.between(0, everyMs));
-      if (this.isStopping) return;
-      const kind = this.chance.pick(kinds);
-      this.cluster.trace(`--- ${kind}`);
-      this.#running++;
-      acts[kind](this).then(
-        () => this.#running--,
-        (error: unknown) => this.world.complaints.push(`Fault ${kind} failed: ${(error as Error).stack}`),
-      );
-    }
+  #begin(step: FaultStep): void {
+    const { cluster, isStopping } = this.#ward;
+    if (isStopping) return;
+    cluster.trace(`--- ${step.kind}`);
+    this.#running++;
+    acts[step.kind](new Fault(this.#ward, new Seeded(step.chance))).then(
+      () => this.#running--,
+      (error: unknown) => cluster.world.complaints.push(`Fault ${step.kind} failed: ${(error as Error).stack}`),
+    );
   }
 
   /** As a service manager: what ended by itself is started again. */
   #supervise(): void {
-    this.world.schedule(500, () => {
-      for (const host of [...this.cluster.peers, this.cluster.master]) if (host.endedByItself) host.start();
-      if (!this.isStopping) this.#supervise();
+    const { cluster } = this.#ward;
+    cluster.world.schedule(500, () => {
+      for (const host of [...cluster.joined, cluster.master]) if (host.endedByItself) host.start();
+      if (!this.#ward.isStopping) this.#supervise();
     });
   }
 }
 
-async function crash(faults: Faults, host: SimHost, longestMs = 3000): Promise<void> {
-  host.crash({ isHost: faults.chance.isLikely(0.3) });
-  await faults.sleep(faults.chance.between(1, longestMs));
+/** One step at work, with chance of its own. */
+class Fault {
+  readonly ward: Ward;
+  readonly cluster: SimCluster;
+  readonly chance: Seeded;
+
+  constructor(ward: Ward, chance: Seeded) {
+    this.ward = ward;
+    this.cluster = ward.cluster;
+    this.chance = chance;
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return this.ward.sleep(delayMs);
+  }
+
+  anyPeer(): SimHost {
+    return this.chance.pick(this.cluster.joined);
+  }
+
+  anyHost(): SimHost {
+    return this.chance.pick([...this.cluster.joined, this.cluster.master]);
+  }
+
+  /** The host that leads a slot picked by chance, or any. */
+  aPrimary(): SimHost {
+    const { map } = this.cluster;
+    const primary = map === undefined ? undefined : this.chance.pick(map.slots).primary;
+    return primary === undefined ? this.anyPeer() : this.cluster.hostOf(primary);
+  }
+
+  /** Mostly short: longer than a lease, shorter than a death; else long enough to be taken for dead. */
+  aWhile(): number {
+    return this.chance.isLikely(0.5) ? this.chance.between(10, 500) : this.chance.between(500, 4000);
+  }
+}
+
+async function crash(fault: Fault, host: SimHost, longestMs = 3000): Promise<void> {
+  host.crash({ isHost: fault.chance.isLikely(0.3) });
+  await fault.sleep(fault.chance.between(1, longestMs));
   host.start();
 }
 
-async function pauseHost(faults: Faults, host: SimHost): Promise<void> {
+async function pauseHost(fault: Fault, host: SimHost): Promise<void> {
   host.pause();
-  await faults.sleep(faults.chance.isLikely(0.5) ? faults.chance.between(10, 400) : faults.chance.between(400, 4000));
+  await fault.sleep(fault.aWhile());
   host.resume();
 }
 
-async function cutPair(faults: Faults, one: SimHost, other: SimHost): Promise<void> {
+async function cutPair(fault: Fault, one: SimHost, other: SimHost): Promise<void> {
   if (one === other) return;
-  const { network } = faults.cluster;
-  const way = faults.chance.below(3);
-  faults.cluster.trace(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
+  const { network } = fault.cluster;
+  const way = fault.chance.below(3);
+  fault.cluster.trace(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
   if (way !== 2) network.cut(one.name, other.name);
   if (way !== 1) network.cut(other.name, one.name);
-  await faults.sleep(faults.chance.isLikely(0.5) ? faults.chance.between(10, 500) : faults.chance.between(500, 4000));
+  await fault.sleep(fault.aWhile());
   network.heal(one.name, other.name);
   network.heal(other.name, one.name);
 }
 
-async function withDisk(faults: Faults, change: (host: SimHost) => () => void): Promise<void> {
-  const undo = change(faults.anyPeer());
-  await faults.sleep(faults.chance.between(50, 3000));
+async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
+  const undo = change(fault.anyPeer());
+  await fault.sleep(fault.chance.between(50, 3000));
   undo();
 }
 
-/** Only when the map says, with the peer gone for a while, that others hold all it holds. */
-async function wipe(faults: Faults): Promise<void> {
-  const { cluster, chance } = faults;
-  if (faults.isWounded || cluster.map === undefined) return;
-  const host = faults.anyPeer();
+/** The host's store, emptied when its process ended; only when others hold all it holds, as the map says by then. */
+async function wipe(fault: Fault): Promise<void> {
+  const { cluster, chance, ward } = fault;
+  if (ward.isWounded || ward.isMasterOld || cluster.map === undefined) return;
+  const host = fault.anyPeer();
   const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
   if (peer === undefined || !host.isRunning) return;
-  faults.isWounded = true;
+  ward.isWounded = true;
   host.crash({ isHost: chance.isLikely(0.5) });
   const { starts } = host;
-  await faults.sleep(chance.between(1500, 3000));
-  const map = cluster.master.isPaused ? undefined : cluster.map;
+  await fault.sleep(chance.between(1500, 3000));
+  const map = cluster.master.isPaused || ward.isMasterOld ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && host.starts === starts;
   if (isLost) host.wipe();
   host.start();
   const isKnown = (): boolean =>
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
-  while (!faults.isStopping && !(isKnown() && cluster.isWhole())) await faults.sleep(100);
-  faults.isWounded = false;
+  while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
+  ward.isWounded = false;
 }
 
-async function rotFile(faults: Faults): Promise<void> {
-  const { cluster, chance } = faults;
-  if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
-  const host = faults.anyPeer();
+/** A disk is gone, whoever else may hold what was on it. */
+async function loseDisk(fault: Fault): Promise<void> {
+  const host = fault.chance.isLikely(0.5) ? fault.aPrimary() : fault.anyPeer();
+  host.crash({ isHost: true });
+  host.wipe();
+  await fault.sleep(fault.chance.between(1, 2000));
+  host.start();
+}
+
+/** Whether bytes on one disk may go bad now without being the last good ones. */
+function mayRot({ cluster, ward }: Fault): boolean {
+  return !ward.isRotting && !ward.isWounded && cluster.isWhole() && cluster.map?.slots.every(isCopied) === true;
+}
+
+function isCopied({ inSync }: { inSync: readonly string[] }): boolean {
+  return inSync.length > 1;
+}
+
+async function rotFile(fault: Fault): Promise<void> {
+  const { chance, ward } = fault;
+  if (!mayRot(fault)) return;
+  const host = fault.anyPeer();
   const ids = [...host.disk.files.keys()];
   if (ids.length === 0) return;
-  faults.isRotting = true;
-  const restores = ids.map((id) => (chance.isLikely(0.5) ? host.disk.rotFile(id, 4096 + chance.below(1000)) : none));
-  await faults.sleep(chance.between(50, 3000));
+  ward.isRotting = true;
+  const rotten = ids.filter(() => chance.isLikely(0.5));
+  const restores = rotten.map((id) => host.disk.rotFile(id, 4096 + chance.below(1000)));
+  await fault.sleep(chance.between(50, 3000));
   for (const restore of restores) restore();
-  faults.isRotting = false;
+  ward.isRotting = false;
 }
 
-const none = (): void => undefined;
-
-async function rotEntry(faults: Faults): Promise<void> {
-  const { cluster, chance } = faults;
-  if (faults.isRotting || !cluster.isWhole() || cluster.map?.pool.replicas === 1) return;
-  const host = faults.anyPeer();
+async function rotEntry(fault: Fault): Promise<void> {
+  const { chance, ward } = fault;
+  if (!mayRot(fault)) return;
+  const host = fault.anyPeer();
   const keys = host.disk.index.durable.keys('entries', { from: new Uint8Array(0) });
   if (keys.length === 0) return;
-  faults.isRotting = true;
-  const key = chance.pick(keys);
-  const restore = host.disk.index.rot('entries', key);
-  cluster.trace(`rot an entry on ${host.name}`);
-  await faults.sleep(chance.between(50, 3000));
+  ward.isRotting = true;
+  const restore = host.disk.index.rot('entries', chance.pick(keys));
+  fault.cluster.trace(`rot an entry on ${host.name}`);
+  await fault.sleep(chance.between(50, 3000));
   restore();
-  faults.isRotting = false;
+  ward.isRotting = false;
+}
+
+/** The master runs on files of before, or on none, for a while; it gets its own back before any map can be made. */
+async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
+  const { cluster, chance, ward } = fault;
+  const { master } = cluster;
+  if (ward.isMasterOld || cluster.map === undefined || !cluster.joined.every((host) => host.isRunning)) return;
+  ward.isMasterOld = true;
+  master.crash();
+  const putBack = master.disk.backUpSmallFiles();
+  misplace(master);
+  master.mayRefuseToRun = true;
+  master.start();
+  await fault.sleep(chance.between(500, 4000));
+  master.crash();
+  putBack();
+  master.mayRefuseToRun = false;
+  ward.isMasterOld = false;
+  master.start();
 }
 
 const acts = {
-  crash: (faults) => crash(faults, faults.anyPeer()),
-  'crash-primary': (faults) => crash(faults, faults.aPrimary()),
+  crash: (fault) => crash(fault, fault.anyPeer()),
+  'crash-primary': (fault) => crash(fault, fault.aPrimary()),
   /** A promotion, and a second one soon after the first. */
-  'crash-twice': async (faults) => {
-    const first = crash(faults, faults.aPrimary());
-    await faults.sleep(faults.chance.between(1, 700));
-    await Promise.all([first, crash(faults, faults.aPrimary())]);
+  'crash-twice': async (fault) => {
+    const first = crash(fault, fault.aPrimary());
+    await fault.sleep(fault.chance.between(1, 700));
+    await Promise.all([first, crash(fault, fault.aPrimary())]);
   },
   /** A crash in the middle of a start. */
-  flap: async (faults) => {
-    const host = faults.anyPeer();
-    for (let times = 0; times < 3; times++) await crash(faults, host, 250);
+  flap: async (fault) => {
+    const host = fault.anyPeer();
+    for (let times = 0; times < 3; times++) await crash(fault, host, 250);
   },
-  'crash-all': async (faults) => {
-    await Promise.all([faults.cluster.master, ...faults.cluster.peers].map((host) => crash(faults, host, 2000)));
+  'crash-all': async (fault) => {
+    await Promise.all([fault.cluster.master, ...fault.cluster.joined].map((host) => crash(fault, host, 2000)));
   },
-  'crash-master': (faults) => crash(faults, faults.cluster.master),
-  pause: (faults) => pauseHost(faults, faults.anyPeer()),
-  'pause-primary': (faults) => pauseHost(faults, faults.aPrimary()),
-  'pause-master': (faults) => pauseHost(faults, faults.cluster.master),
-  'pause-many': async (faults) => {
-    await Promise.all(faults.cluster.peers.map((host) => faults.chance.isLikely(0.6) && pauseHost(faults, host)));
+  'crash-master': (fault) => crash(fault, fault.cluster.master),
+  pause: (fault) => pauseHost(fault, fault.anyPeer()),
+  'pause-primary': (fault) => pauseHost(fault, fault.aPrimary()),
+  'pause-master': (fault) => pauseHost(fault, fault.cluster.master),
+  'pause-many': async (fault) => {
+    const hosts = fault.cluster.joined.filter(() => fault.chance.isLikely(0.6));
+    await Promise.all(hosts.map((host) => pauseHost(fault, host)));
   },
-  cut: (faults) => cutPair(faults, faults.anyPeer(), faults.anyPeer()),
-  'cut-master': (faults) => cutPair(faults, faults.anyPeer(), faults.cluster.master),
-  isolate: async (faults) => {
-    const host = faults.aPrimary();
-    const others = [...faults.cluster.peers, faults.cluster.master];
-    await Promise.all(others.map((other) => cutPair(faults, host, other)));
+  cut: (fault) => cutPair(fault, fault.anyPeer(), fault.anyPeer()),
+  'cut-primary': (fault) => cutPair(fault, fault.aPrimary(), fault.anyPeer()),
+  'cut-master': (fault) => cutPair(fault, fault.anyPeer(), fault.cluster.master),
+  isolate: async (fault) => {
+    const host = fault.aPrimary();
+    const others = [...fault.cluster.joined, fault.cluster.master];
+    await Promise.all(others.map((other) => cutPair(fault, host, other)));
   },
-  reset: async (faults) => faults.cluster.network.reset(faults.anyHost().name, faults.anyHost().name),
-  stop: async (faults) => {
-    const host = faults.anyPeer();
-    await Promise.race([host.stop(), faults.sleep(10_000)]);
-    await faults.sleep(faults.chance.between(1, 2000));
+  reset: async (fault) => fault.cluster.network.reset(fault.anyHost().name, fault.anyHost().name),
+  stop: async (fault) => {
+    const host = fault.anyPeer();
+    await Promise.race([host.stop(), fault.sleep(10_000)]);
+    await fault.sleep(fault.chance.between(1, 2000));
     host.start();
   },
+  /** Says goodbye and stays away for long. */
+  leave: async (fault) => {
+    const host = fault.anyPeer();
+    await Promise.race([host.stop(), fault.sleep(10_000)]);
+    await fault.sleep(fault.chance.between(4000, 10_000));
+    host.start();
+  },
+  join: async (fault) => fault.cluster.spares.find(({ starts }) => starts === 0)?.start(),
   wipe,
-  'full-disk': (faults) =>
-    withDisk(faults, (host) => {
+  'lose-disk': loseDisk,
+  'old-master': (fault) => misplaceMasterFiles(fault, fault.ward.restoreOldMaster),
+  'empty-master': (fault) => misplaceMasterFiles(fault, (master) => master.wipe()),
+  'full-disk': (fault) =>
+    withDisk(fault, (host) => {
       host.disk.freeBytes = 0;
       return () => {
         host.disk.freeBytes = host.disk.totalBytes;
       };
     }),
-  'full-once': async (faults) => {
-    const { disk } = faults.anyPeer();
-    if (faults.chance.isLikely(0.7)) disk.fileFault = 'no-space';
+  'full-once': async (fault) => {
+    const { disk } = fault.anyPeer();
+    if (fault.chance.isLikely(0.7)) disk.fileFault = 'no-space';
     else disk.commitFault = 'no-space';
   },
-  'failed-sync': async (faults) => {
-    const { disk } = faults.anyPeer();
-    if (faults.chance.isLikely(0.3)) disk.fileFault = 'failure';
+  'failed-sync': async (fault) => {
+    const { disk } = fault.anyPeer();
+    if (fault.chance.isLikely(0.3)) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
   },
-  'slow-disk': (faults) =>
-    withDisk(faults, (host) => {
-      host.syncMs = { leastMs: 5, mostMs: faults.chance.between(20, 600) };
+  'slow-disk': (fault) =>
+    withDisk(fault, (host) => {
+      host.syncMs = { leastMs: 5, mostMs: fault.chance.between(20, 700) };
       return () => {
         host.syncMs = usualSyncMs;
       };
     }),
   'rot-file': rotFile,
   'rot-entry': rotEntry,
-} as const satisfies Record<string, Act>;
+} as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;
-export const faultKinds = Object.keys(acts) as readonly FaultKind[];
+/** Those that leave a good copy of everything. */
+export const faultKinds = (Object.keys(acts) as FaultKind[]).filter((kind) => kind !== 'lose-disk');

@@ -70,7 +70,7 @@ export interface Plan {
   readonly clients: readonly ClientPlan[];
 }
 
-type Draw = (chance: Seeded, setting: Setting) => ClientAction;
+type Draw = (chance: Seeded) => ClientAction;
 
 const sizeChoices = [[100], [100, 5000, 70_000], [100, 70_000, 1_200_000], [100, 2_500_000]] as const;
 
@@ -115,19 +115,42 @@ function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
   const names = Array.from({ length: 1 + chance.below(6) }, (_, at) => `name-${at}`);
   const sizes = chance.pick(sizeChoices);
   const meanMs = chance.pick([100, 200, 400]);
+  const uploading = uploads(setting);
   const draws: Draw[] = [writes(sizes), gets];
-  const others: Draw[] = [writes(sizes), writes(sizes), deletes, gets, lists, getsFromTheFirst, putsTwice, uploads];
+  const others: Draw[] = [writes(sizes), writes(sizes), deletes, gets, lists, getsFromTheFirst, putsTwice, uploading];
   for (let more = chance.below(4); more > 0; more--) draws.push(chance.pick(others));
   return draws.map((draw, at) => {
     const steps: ClientStep[] = [];
-    const pauseMs = draw === uploads ? 4 * meanMs : meanMs;
+    const pauseMs = draw === uploading ? 4 * meanMs : meanMs;
     for (let sumMs = 0; sumMs < setting.faultsForMs; ) {
       const afterMs = Math.round(chance.between(0, 2 * pauseMs));
       sumMs += afterMs + 5;
-      steps.push({ afterMs, name: chance.pick(names), action: draw(chance, setting) });
+      steps.push({ afterMs, name: chance.pick(names), action: draw(chance) });
     }
     return { worker: `c${at}`, isSlow: chance.isLikely(0.1), steps };
   });
+}
+
+/** Clients that do nothing out of the ordinary, for scenarios written by hand. */
+export function steadyClients(options: {
+  readonly writers: number;
+  readonly readers: number;
+  readonly names: readonly string[];
+  /** The mean pause between two operations. */
+  readonly everyMs: number;
+  readonly forMs: number;
+}): ClientPlan[] {
+  const chance = new Seeded(1);
+  const draws = [...Array<Draw>(options.writers).fill(writes([100])), ...Array<Draw>(options.readers).fill(gets)];
+  return draws.map((draw, at) => ({
+    worker: `c${at}`,
+    isSlow: false,
+    steps: Array.from({ length: Math.ceil(options.forMs / options.everyMs) }, () => ({
+      afterMs: Math.round(chance.between(0, 2 * options.everyMs)),
+      name: chance.pick(options.names),
+      action: draw(chance),
+    })),
+  }));
 }
 
 const writes =
@@ -151,13 +174,15 @@ const putsTwice: Draw = (chance) => ({
   kind: 'put-twice',
   againAfterMs: chance.pick([0, 1, 20, 200, 1000, 3000]),
 });
-const uploads: Draw = (chance, { sweepAfterMs }) => {
-  const sizeBytes = chance.pick([1_200_000, 2_500_000]);
-  return {
-    kind: 'upload',
-    sizeBytes,
-    stallAtBytes: Math.floor(chance.between(0, sizeBytes)),
-    stallMs: sweepAfterMs < 10_000 ? chance.pick([10, 500, 3000, 6000]) : chance.pick([10, 500]),
-    isAbandoned: chance.isLikely(0.3),
+const uploads =
+  ({ sweepAfterMs }: Setting): Draw =>
+  (chance) => {
+    const sizeBytes = chance.pick([1_200_000, 2_500_000]);
+    return {
+      kind: 'upload',
+      sizeBytes,
+      stallAtBytes: Math.floor(chance.between(0, sizeBytes)),
+      stallMs: sweepAfterMs < 10_000 ? chance.pick([10, 500, 3000, 6000]) : chance.pick([10, 500]),
+      isAbandoned: chance.isLikely(0.3),
+    };
   };
-};

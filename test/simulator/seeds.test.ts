@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
-import { runSeed } from './seed-run.js';
+import { drawPlan } from './plan.js';
+import { runPlan } from './run-plan.js';
 
 const firstSeed = 1;
 const seedsMax = 40;
@@ -10,7 +11,7 @@ it('under random faults nothing acknowledged is lost, and every slot becomes who
 }, async () => {
   const endMs = performance.now() + longestMs;
   for (let seed = firstSeed; seed < firstSeed + seedsMax && performance.now() < endMs; seed++) {
-    const { complaints } = await runSeed(seed);
+    const { complaints } = await runPlan(drawPlan(seed));
     expect(complaints, `seed ${seed}`).toEqual([]);
   }
 });
@@ -18,7 +19,7 @@ it('under random faults nothing acknowledged is lost, and every slot becomes who
 it('does the same again with the same seed', { timeout: 180_000 }, async () => {
   const traceOf = async (seed: number): Promise<string> => {
     const lines: string[] = [];
-    await runSeed(seed, (line) => lines.push(line));
+    await runPlan(drawPlan(seed), { trace: (line) => lines.push(line) });
     return lines.join('\n');
   };
   const first = await traceOf(3);

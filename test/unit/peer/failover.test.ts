@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { judge } from '../../checker/verdict.js';
+import { Clients } from '../../simulator/clients.js';
 import { deepComplaints } from '../../simulator/deep-check.js';
+import { steadyClients } from '../../simulator/plan.js';
 import { Scenario } from '../../simulator/scenario.js';
 import type { SimHost } from '../../simulator/sim-host.js';
-import { Workload } from '../../simulator/workload.js';
 
 /** Reads a name from one peer every millisecond, by the term it has now; tells when the last answer came. */
 async function readFrom(scenario: Scenario, host: SimHost): Promise<() => number> {
@@ -209,7 +210,8 @@ it('F9: after its start a peer leads nothing until the master has answered', asy
 it('S9: losing the master stops no reads or writes', async () => {
   const scenario = await Scenario.start({ peers: 3, slots: 4 });
   const { cluster, world } = scenario;
-  const work = new Workload(cluster, { writers: 2, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 40 });
+  const names = ['a', 'b', 'c', 'd'];
+  const work = new Clients(cluster, steadyClients({ writers: 2, readers: 2, names, everyMs: 20, forMs: 6000 }));
   await work.start();
   await world.runFor(500);
   cluster.master.crash();
@@ -227,7 +229,8 @@ it('S9: losing the master stops no reads or writes', async () => {
 it('F20: a handover fails no request', async () => {
   const scenario = await Scenario.start({ peers: 3, slots: 4 });
   const { cluster, world } = scenario;
-  const work = new Workload(cluster, { writers: 3, readers: 2, names: ['a', 'b', 'c', 'd'], thinkMs: 40 });
+  const names = ['a', 'b', 'c', 'd'];
+  const work = new Clients(cluster, steadyClients({ writers: 3, readers: 2, names, everyMs: 20, forMs: 60_000 }));
   await work.start();
   for (const host of cluster.peers) {
     await world.runFor(300);

@@ -1,0 +1,145 @@
+/**
+ * Runs a plan from the first start to the last check: faults, healing, convergence, and the judgement over all of it.
+ */
+import type { ClusterMap } from '../../src/cluster/map.js';
+import type { Operation } from '../checker/history.js';
+import { judge } from '../checker/verdict.js';
+import { Clients } from './clients.js';
+import { SimCluster } from './cluster.js';
+import { deepComplaints, orphanComplaints } from './deep-check.js';
+import { Faults } from './faults.js';
+import type { Plan } from './plan.js';
+import { watchRejections } from './rejections.js';
+import type { Trace } from './sim-host.js';
+
+export interface PlanResult {
+  readonly complaints: readonly string[];
+  readonly operations: readonly Operation[];
+  readonly counts: Counts;
+}
+
+/** What happened, to show that a run tried something. */
+export interface Counts {
+  readonly virtualMs: number;
+  readonly events: number;
+  readonly operations: number;
+  readonly acknowledgedWrites: number;
+  readonly unknownOutcomes: number;
+  readonly promotions: number;
+  readonly resyncs: number;
+  /** Membership of the cluster: peers that joined or came with another store. */
+  readonly newStores: number;
+  readonly unsyncedCrashes: number;
+}
+
+export interface RunOptions {
+  readonly trace?: Trace;
+}
+
+/** All slots are whole within so long after the last fault has ended. */
+const wholeWithinMs = 20_000;
+/** Sweeps are changes like any other: they end at different moments on different replicas. */
+const equalWithinMs = 10_000;
+/** A sweep that met an obstacle is tried again after at most a minute. */
+const sweptWithinMs = 90_000;
+const virtualMsMin = 30_000;
+
+/** The same plan does the same again. */
+export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<PlanResult> {
+  const { setting } = plan;
+  const cluster = new SimCluster({ seed: plan.seed, ...setting, ...options });
+  const { world } = cluster;
+  const stopWatching = watchRejections(world);
+  const watch = new MapWatch(cluster);
+  const clients = new Clients(cluster, plan.clients);
+  try {
+    await cluster.start();
+    await clients.start();
+    const faults = new Faults(cluster, plan.faults);
+    faults.start();
+    await world.runFor(setting.faultsForMs);
+    await faults.stop();
+    cluster.healAll();
+    await clients.stop();
+    await cluster.untilWhole(wholeWithinMs);
+    await clients.readAll();
+    world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
+    const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
+    if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, sweptWithinMs)));
+    await world.runFor(Math.max(0, virtualMsMin - world.nowMs));
+  } catch (error) {
+    world.complaints.push((error as Error).stack ?? String(error));
+  } finally {
+    stopWatching();
+  }
+  const { operations } = clients;
+  const verdict = judge({ victimNames: [], operations });
+  return {
+    complaints: [...world.complaints, ...verdict.complaints, ...idleComplaints(plan, operations)],
+    operations,
+    counts: {
+      virtualMs: world.nowMs,
+      events: world.eventCount,
+      operations: operations.length,
+      acknowledgedWrites: operations.filter(isAcknowledgedWrite).length,
+      unknownOutcomes: verdict.unknown,
+      unsyncedCrashes: 0,
+      ...watch.counts,
+    },
+  };
+}
+
+function isAcknowledgedWrite({ action, outcome }: Operation): boolean {
+  return action.kind !== 'get' && outcome.state === 'done';
+}
+
+/** Every client made progress. */
+function idleComplaints({ clients }: Plan, operations: readonly Operation[]): string[] {
+  const active = new Set(operations.map(({ worker }) => worker));
+  return clients
+    .filter(({ worker, steps }) => steps.some(({ action }) => action.kind !== 'list') && !active.has(worker))
+    .map(({ worker }) => `Client ${worker} was never answered`);
+}
+
+/** What is still complained about after so long. */
+async function lasting(
+  cluster: SimCluster,
+  look: (cluster: SimCluster) => string[],
+  limitMs: number,
+): Promise<string[]> {
+  const endMs = cluster.world.nowMs + limitMs;
+  while (cluster.world.nowMs < endMs && look(cluster).length > 0) await cluster.world.runFor(500);
+  return look(cluster);
+}
+
+/** Counts what the master's maps say, a few times a second. */
+class MapWatch {
+  readonly #cluster: SimCluster;
+  #last: ClusterMap | undefined;
+  readonly counts = { promotions: 0, resyncs: 0, newStores: 0 };
+
+  constructor(cluster: SimCluster) {
+    this.#cluster = cluster;
+    this.#look();
+  }
+
+  #look(): void {
+    const { map, world } = this.#cluster;
+    if (map !== undefined && map.epoch !== this.#last?.epoch) this.#compare(map);
+    world.schedule(50, () => this.#look());
+  }
+
+  #compare(map: ClusterMap): void {
+    const before = this.#last;
+    this.#last = map;
+    if (before === undefined) return;
+    const stores = new Set(before.peers.map(({ storeId }) => storeId));
+    this.counts.newStores += map.peers.filter(({ storeId }) => !stores.has(storeId)).length;
+    map.slots.forEach((record, slot) => {
+      const old = before.slots[slot];
+      if (old === undefined) return;
+      if (record.primary !== old.primary && record.handoverOf === undefined) this.counts.promotions++;
+      this.counts.resyncs += record.inSync.filter((peer) => !old.inSync.includes(peer)).length;
+    });
+  }
+}
