@@ -72,7 +72,9 @@ export interface Plan {
 
 type Draw = (chance: Seeded) => ClientAction;
 
-const sizeChoices = [[100], [100, 5000, 70_000], [100, 70_000, 1_200_000], [100, 2_500_000]] as const;
+const smallBytes = 100;
+/** In the index, in a file of its own, in several segments; seldom, because bytes are what a run spends its time on. */
+const largeBytes = [5000, 70_000, 1_200_000, 2_500_000] as const;
 
 /** Everything about a seed. */
 export function drawPlan(seed: number): Plan {
@@ -113,15 +115,15 @@ function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
 
 function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
   const names = Array.from({ length: 1 + chance.below(6) }, (_, at) => `name-${at}`);
-  const sizes = chance.pick(sizeChoices);
+  const larges = chance.isLikely(0.5) ? largeBytes.slice(0, 1 + chance.below(largeBytes.length)) : [smallBytes];
   const meanMs = chance.pick([100, 200, 400]);
   const uploading = uploads(setting);
-  const draws: Draw[] = [writes(sizes), gets];
-  const others: Draw[] = [writes(sizes), writes(sizes), deletes, gets, lists, getsFromTheFirst, putsTwice, uploading];
+  const draws: Draw[] = [writes(larges), gets];
+  const others: Draw[] = [writes(larges), writes(larges), deletes, gets, lists, getsFromTheFirst, putsTwice, uploading];
   for (let more = chance.below(4); more > 0; more--) draws.push(chance.pick(others));
   return draws.map((draw, at) => {
     const steps: ClientStep[] = [];
-    const pauseMs = draw === uploading ? 4 * meanMs : meanMs;
+    const pauseMs = draw === uploading ? 3000 : meanMs;
     for (let sumMs = 0; sumMs < setting.faultsForMs; ) {
       const afterMs = Math.round(chance.between(0, 2 * pauseMs));
       sumMs += afterMs + 5;
@@ -141,7 +143,7 @@ export function steadyClients(options: {
   readonly forMs: number;
 }): ClientPlan[] {
   const chance = new Seeded(1);
-  const draws = [...Array<Draw>(options.writers).fill(writes([100])), ...Array<Draw>(options.readers).fill(gets)];
+  const draws = [...Array<Draw>(options.writers).fill(writes([smallBytes])), ...Array<Draw>(options.readers).fill(gets)];
   return draws.map((draw, at) => ({
     worker: `c${at}`,
     isSlow: false,
@@ -154,19 +156,19 @@ export function steadyClients(options: {
 }
 
 const writes =
-  (sizes: readonly number[]): Draw =>
+  (larges: readonly number[]): Draw =>
   (chance) => {
     const kind = chance.between(0, 1);
     if (kind < 0.12) return { kind: 'delete' };
     if (kind < 0.16) return { kind: 'delete', condition: 'if-last-seen' };
-    const sizeBytes = chance.pick(sizes);
+    const sizeBytes = chance.isLikely(0.06) ? chance.pick(larges) : smallBytes;
     if (kind < 0.3) return { kind: 'put', sizeBytes, condition: 'if-last-seen' };
     if (kind < 0.38) return { kind: 'put', sizeBytes, condition: 'if-absent' };
     return { kind: 'put', sizeBytes };
   };
 
 const deletes: Draw = (chance) =>
-  chance.isLikely(0.6) ? { kind: 'delete' } : { kind: 'put', sizeBytes: 100, condition: 'if-absent' };
+  chance.isLikely(0.6) ? { kind: 'delete' } : { kind: 'put', sizeBytes: smallBytes, condition: 'if-absent' };
 const gets: Draw = () => ({ kind: 'get' });
 const lists: Draw = () => ({ kind: 'list' });
 const getsFromTheFirst: Draw = () => ({ kind: 'get-from-the-first' });
@@ -177,7 +179,7 @@ const putsTwice: Draw = (chance) => ({
 const uploads =
   ({ sweepAfterMs }: Setting): Draw =>
   (chance) => {
-    const sizeBytes = chance.pick([1_200_000, 2_500_000]);
+    const sizeBytes = chance.isLikely(0.8) ? 1_200_000 : 2_500_000;
     return {
       kind: 'upload',
       sizeBytes,

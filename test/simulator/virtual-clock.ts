@@ -19,6 +19,15 @@ interface Event {
   cancelled: boolean;
 }
 
+/** Taken before a run may forbid it. */
+const nextTurn = setImmediate;
+
+/**
+ * Settles everything that promises can settle without an event. Node calls it after every turn of its loop (the name is
+ * old but kept); called here it spares a turn of the loop for every event, which is half of the simulator's own time.
+ */
+const settlePromises = (process as unknown as { _tickCallback(): void })._tickCallback;
+
 const wallStartMs = 1_750_000_000_000;
 
 export class World {
@@ -62,9 +71,21 @@ export class World {
   }
 
   /** Goes on until `isDone`, or for so long; resolves to whether it was done. */
-  async runUntil(isDone: () => boolean, limitMs: number): Promise<boolean> {
-    const endMs = this.#nowMs + limitMs;
-    await settled();
+  runUntil(isDone: () => boolean, limitMs: number): Promise<boolean> {
+    // In a turn of its own, between whose events promises can be settled without waiting for the real loop.
+    return new Promise((resolve, reject) => {
+      nextTurn(() => {
+        try {
+          resolve(this.#run(isDone, this.#nowMs + limitMs));
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  #run(isDone: () => boolean, endMs: number): boolean {
+    settlePromises();
     for (;;) {
       if (isDone()) return true;
       const next = this.#heap[0];
@@ -75,7 +96,7 @@ export class World {
       this.#pop();
       if (next.cancelled) continue;
       this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      if (this.#fire(next)) await settled();
+      if (this.#fire(next)) settlePromises();
     }
   }
 
@@ -150,11 +171,6 @@ export class World {
 
 function isBefore(a: Event, b: Event): boolean {
   return a.atMs < b.atMs || (a.atMs === b.atMs && a.order < b.order);
-}
-
-/** Everything that promises can settle without an event has settled. */
-function settled(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
 }
 
 /** One run of a program: dies once, may be paused. */
