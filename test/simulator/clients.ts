@@ -21,6 +21,7 @@ export class Clients {
   readonly #listed: Listed[] = [];
   readonly #cluster: SimCluster;
   readonly #plans: readonly ClientPlan[];
+  readonly names: readonly string[];
   readonly #lastSeen = new Map<string, string>();
   readonly #working = new Set<string>();
   #isStopping = false;
@@ -28,6 +29,7 @@ export class Clients {
   constructor(cluster: SimCluster, plans: readonly ClientPlan[]) {
     this.#cluster = cluster;
     this.#plans = plans;
+    this.names = [...new Set(plans.flatMap(({ steps }) => steps.map(({ name }) => name)))];
   }
 
   async start(): Promise<void> {
@@ -75,10 +77,6 @@ export class Clients {
     return [...this.#operations, ...listed];
   }
 
-  get names(): readonly string[] {
-    return [...new Set(this.#plans.flatMap(({ steps }) => steps.map(({ name }) => name)))];
-  }
-
   /** What a list said of every name; `versions` of those that were in it. */
   onListed(call: Pick<Operation, 'worker' | 'calledMs' | 'returnedMs'>, versions: ReadonlyMap<string, string>): void {
     for (const name of this.names) this.#listed.push({ ...call, name, version: versions.get(name) });
@@ -91,7 +89,7 @@ export class Clients {
   onDone(operation: Operation): void {
     const { worker, name, action, outcome } = operation;
     this.#operations.push(operation);
-    this.#cluster.trace(`    ${worker} ${name} ${JSON.stringify(action)} → ${JSON.stringify(outcome)}`);
+    this.#cluster.trace?.(`    ${worker} ${name} ${JSON.stringify(action)} → ${JSON.stringify(outcome)}`);
     if (outcome.state === 'done' && outcome.version !== undefined && action.kind !== 'delete') {
       this.#lastSeen.set(name, outcome.version);
     }
@@ -228,7 +226,7 @@ class Worker {
       for await (const { name, version } of client.list({ timeoutMs })) versions.set(name, version);
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
-      cluster.trace(`    ${this.#name} lists: ${error.code}`);
+      cluster.trace?.(`    ${this.#name} lists: ${error.code}`);
       return;
     }
     const names = [...versions.keys()];

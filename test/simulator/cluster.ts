@@ -37,7 +37,6 @@ export interface ClusterOptions {
 const masterHost = '10.0.0.100';
 const masterAddress: Address = `${masterHost}:7420`;
 const noSlots: ReadonlySet<SlotNumber> = new Set();
-const quiet: Trace = () => undefined;
 
 export class SimCluster {
   readonly world: World;
@@ -46,7 +45,8 @@ export class SimCluster {
   readonly peers: readonly SimHost[];
   readonly spares: readonly SimHost[];
   readonly options: ClusterOptions;
-  readonly trace: Trace;
+  /** Undefined: nobody listens, and no line is made. */
+  readonly trace: Trace | undefined;
   #running: Master | undefined;
   readonly #runningPeers = new Map<SimHost, Peer>();
   #clients = 0;
@@ -54,8 +54,8 @@ export class SimCluster {
   constructor(options: ClusterOptions) {
     this.options = options;
     this.world = new World(options.seed);
-    const { trace = quiet } = options;
-    this.trace = (line) => trace(`${this.world.nowMs.toFixed(2).padStart(9)} ${line}`);
+    const { trace } = options;
+    this.trace = trace && ((line) => trace(`${this.world.nowMs.toFixed(2).padStart(9)} ${line}`));
     this.network = new SimNetwork(this.world);
     this.master = this.#host(masterHost, this.#masterProgram());
     const { peers, spares = 0 } = options;
@@ -151,7 +151,7 @@ export class SimCluster {
   }
 
   #host(name: string, program: Program): SimHost {
-    return new SimHost(this.network, { name, program, trace: (line) => this.trace(line) });
+    return new SimHost(this.network, { name, program, trace: this.trace });
   }
 
   #masterProgram(): Program {

@@ -57,7 +57,7 @@ export class Faults {
   #begin(step: FaultStep): void {
     const { cluster, isStopping } = this.#ward;
     if (isStopping) return;
-    cluster.trace(`--- ${step.kind}`);
+    cluster.trace?.(`--- ${step.kind}`);
     this.#running++;
     acts[step.kind](new Fault(this.#ward, new Seeded(step.chance))).then(
       () => this.#running--,
@@ -128,7 +128,7 @@ async function cutPair(fault: Fault, one: SimHost, other: SimHost): Promise<void
   if (one === other) return;
   const { network } = fault.cluster;
   const way = fault.chance.below(3);
-  fault.cluster.trace(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
+  fault.cluster.trace?.(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
   if (way !== 2) network.cut(one.name, other.name);
   if (way !== 1) network.cut(other.name, one.name);
   await fault.sleep(fault.aWhile());
@@ -204,7 +204,7 @@ async function rotEntry(fault: Fault): Promise<void> {
   if (keys.length === 0) return;
   ward.isRotting = true;
   const restore = host.disk.index.rot('entries', chance.pick(keys));
-  fault.cluster.trace(`rot an entry on ${host.name}`);
+  fault.cluster.trace?.(`rot an entry on ${host.name}`);
   await fault.sleep(chance.between(50, 3000));
   restore();
   ward.isRotting = false;

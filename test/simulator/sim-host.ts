@@ -30,7 +30,7 @@ export class SimHost {
   readonly disk = new MemoryDisk();
   readonly network: SimNetwork;
   readonly #program: Program;
-  readonly #trace: Trace;
+  readonly #trace: Trace | undefined;
   readonly #chance: Seeded;
   readonly #rate: number;
   /** How wrong its wall clock is. */
@@ -46,7 +46,7 @@ export class SimHost {
   /** Its program may refuse to go on, with a sentence for the operator: no bug while this is set. */
   mayRefuseToRun = false;
 
-  constructor(network: SimNetwork, options: { name: string; program: Program; trace: Trace }) {
+  constructor(network: SimNetwork, options: { name: string; program: Program; trace: Trace | undefined }) {
     this.network = network;
     this.name = options.name;
     this.#program = options.program;
@@ -95,7 +95,7 @@ export class SimHost {
     const environment = this.#environmentOf(process);
     this.#environment = environment;
     const stores = { disk: this.disk, world: this.#diskWorldOf(process) };
-    this.#trace(`${process.name} starts`);
+    this.#trace?.(`${process.name} starts`);
     this.#program(environment, stores, onFatal).then((started) => {
       if (this.#process === process) this.#started = started;
     }, onFatal);
@@ -104,7 +104,7 @@ export class SimHost {
   /** SIGKILL, or with `isHost` as if its power was cut. */
   crash(options: { isHost?: boolean } = {}): void {
     if (this.#process === undefined) return;
-    this.#trace(`${this.#process.name} crashes${options.isHost ? ' with its host' : ''}`);
+    this.#trace?.(`${this.#process.name} crashes${options.isHost ? ' with its host' : ''}`);
     if (options.isHost) this.network.hostDown(this.name);
     this.#end(this.#process);
   }
@@ -113,24 +113,24 @@ export class SimHost {
   async stop(): Promise<void> {
     const process = this.#process;
     if (process === undefined) return;
-    this.#trace(`${process.name} is told to stop`);
+    this.#trace?.(`${process.name} is told to stop`);
     await this.#started?.stop();
     if (this.#process === process) this.#end(process);
   }
 
   pause(): void {
-    this.#trace(`${this.name} is paused`);
+    this.#trace?.(`${this.name} is paused`);
     this.#process?.pause();
   }
 
   resume(): void {
-    if (this.isPaused) this.#trace(`${this.name} goes on`);
+    if (this.isPaused) this.#trace?.(`${this.name} goes on`);
     this.#process?.resume();
   }
 
   /** Replaces the data folder by an empty one; the process must not run. */
   wipe(): void {
-    this.#trace(`${this.name} is wiped`);
+    this.#trace?.(`${this.name} is wiped`);
     this.disk.wipe();
   }
 
@@ -143,7 +143,7 @@ export class SimHost {
 
   #onFailed(process: SimProcess, error: unknown): void {
     if (process.isDead) return;
-    this.#trace(`${process.name} ends by itself: ${String(error)}`);
+    this.#trace?.(`${process.name} ends by itself: ${String(error)}`);
     const isOfDisk = error instanceof StorageFailure || isRefusal(error, 'no-space');
     const isExpected = this.mayRefuseToRun && error instanceof DaemonStop;
     if (!isOfDisk && !isExpected) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
@@ -176,7 +176,7 @@ export class SimHost {
     const write =
       (level: string) =>
       (fields: object, message: string): void => {
-        this.#trace(`${process.name} ${level} ${message} ${JSON.stringify(fields)}`);
+        this.#trace?.(`${process.name} ${level} ${message} ${JSON.stringify(fields)}`);
       };
     return { debug: write('debug'), info: write('info'), warn: write('warn'), error: write('error') };
   }
