@@ -19,12 +19,16 @@ class Ward {
   isRotting = false;
   /** The master's files are not the newest. */
   isMasterOld = false;
+  /** Steps that have begun and not ended. */
+  running = 0;
   /** Gives the master the files it had when the faults began. */
   readonly restoreOldMaster: () => void;
+  readonly firstEpoch: number;
 
   constructor(cluster: SimCluster) {
     this.cluster = cluster;
     this.restoreOldMaster = cluster.master.disk.backUpSmallFiles();
+    this.firstEpoch = cluster.map?.epoch ?? 0;
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -35,7 +39,6 @@ class Ward {
 export class Faults {
   readonly #ward: Ward;
   readonly #steps: readonly FaultStep[];
-  #running = 0;
 
   constructor(cluster: SimCluster, steps: readonly FaultStep[]) {
     this.#ward = new Ward(cluster);
@@ -51,16 +54,17 @@ export class Faults {
   /** Nothing new begins; resolves when what began has ended. */
   async stop(): Promise<void> {
     this.#ward.isStopping = true;
-    await this.#ward.cluster.world.runUntil(() => this.#running === 0, 60_000);
+    await this.#ward.cluster.world.runUntil(() => this.#ward.running === 0, 60_000);
   }
 
   #begin(step: FaultStep): void {
-    const { cluster, isStopping } = this.#ward;
-    if (isStopping) return;
+    const { cluster, isStopping, isMasterOld } = this.#ward;
+    // A master on older files is harmless only while every peer can tell it so.
+    if (isStopping || isMasterOld) return;
     cluster.trace?.(`--- ${step.kind}`);
-    this.#running++;
+    this.#ward.running++;
     acts[step.kind](new Fault(this.#ward, new Seeded(step.chance))).then(
-      () => this.#running--,
+      () => this.#ward.running--,
       (error: unknown) => cluster.world.complaints.push(`Fault ${step.kind} failed: ${(error as Error).stack}`),
     );
   }
@@ -145,7 +149,7 @@ async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Pr
 /** The host's store, emptied when its process ended; only when others hold all it holds, as the map says by then. */
 async function wipe(fault: Fault): Promise<void> {
   const { cluster, chance, ward } = fault;
-  if (ward.isWounded || ward.isMasterOld || cluster.map === undefined) return;
+  if (ward.isWounded || cluster.map === undefined) return;
   const host = fault.anyPeer();
   const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
   if (peer === undefined || !host.isRunning) return;
@@ -153,7 +157,7 @@ async function wipe(fault: Fault): Promise<void> {
   host.crash({ isHost: chance.isLikely(0.5) });
   const { starts } = host;
   await fault.sleep(chance.between(1500, 3000));
-  const map = cluster.master.isPaused || ward.isMasterOld ? undefined : cluster.map;
+  const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && host.starts === starts;
   if (isLost) host.wipe();
@@ -214,7 +218,7 @@ async function rotEntry(fault: Fault): Promise<void> {
 async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
   const { master } = cluster;
-  if (ward.isMasterOld || cluster.map === undefined || !cluster.joined.every((host) => host.isRunning)) return;
+  if (ward.running > 1 || !cluster.isWhole() || cluster.map?.epoch === ward.firstEpoch) return;
   ward.isMasterOld = true;
   master.crash();
   const putBack = master.disk.backUpSmallFiles();
