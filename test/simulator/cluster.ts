@@ -2,7 +2,6 @@
  * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
  */
 
-import { connectClient, type FileClient } from '../../src/client/file-client.js';
 import type { ClusterMap } from '../../src/cluster/map.js';
 import type { Address, PeerId, SlotNumber } from '../../src/core/ids.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
@@ -10,6 +9,7 @@ import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
 import { SimNetwork } from './network.js';
+import { SimClient } from './sim-client.js';
 import { type Program, SimHost, type Started, type Trace, usualSyncMs } from './sim-host.js';
 import { World } from './virtual-clock.js';
 
@@ -137,17 +137,10 @@ export class SimCluster {
   }
 
   /** A client on a host of its own. */
-  async client(): Promise<{ client: FileClient; host: SimHost }> {
-    let client: FileClient | undefined;
-    const host = this.#host(`10.0.1.${++this.#clients}`, async (environment) => {
-      client = await connectClient(environment, { masters: [masterAddress] });
-      const connected = client;
-      return { stop: () => connected.close() };
-    });
-    host.start();
-    await this.world.runUntil(() => client !== undefined, 30_000);
-    if (client === undefined) throw new Error('The client could not connect');
-    return { client, host };
+  async client(): Promise<SimClient> {
+    const client = new SimClient(this, `10.0.1.${++this.#clients}`, [masterAddress]);
+    await this.world.until(client.restart(), 30_000);
+    return client;
   }
 
   #host(name: string, program: Program): SimHost {

@@ -83,6 +83,7 @@ export class Endpoint implements Connection {
       return;
     }
     const sizeBytes = headBytes + (frame.payload?.length ?? 0);
+    this.#network.world.note(frame.kind, frame.requestId, sizeBytes);
     this.queuedBytes += sizeBytes;
     const item = { kind: 'frame', frame: asArrived(frame), sizeBytes } as const;
     this.#underWay.push(onFlushed === undefined ? item : { ...item, onFlushed });

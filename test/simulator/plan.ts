@@ -36,7 +36,14 @@ export type ClientAction =
   | { readonly kind: 'put'; readonly sizeBytes: number; readonly condition?: 'if-absent' | 'if-last-seen' }
   | { readonly kind: 'delete'; readonly condition?: 'if-last-seen' }
   | { readonly kind: 'get' }
-  | { readonly kind: 'list' }
+  | { readonly kind: 'list' | 'stat' }
+  | { readonly kind: 'get-range'; readonly start: number; readonly end: number }
+  /** Of names whose metadata is what counts: see isMetadataName. */
+  | { readonly kind: 'get-metadata' | 'set-metadata' | 'put-metadata' }
+  /** Locates, asks the master for its status and events, reads whatever any replica has. */
+  | { readonly kind: 'look-around' }
+  /** The client's process ends and starts again with what it cached. */
+  | { readonly kind: 'restart' }
   /** A get over a connection that stays with the peer, and the term, of its first use. */
   | { readonly kind: 'get-from-the-first' }
   /** The very same put again after so long, whatever the first was told. */
@@ -68,6 +75,11 @@ export interface Plan {
   readonly setting: Setting;
   readonly faults: readonly FaultStep[];
   readonly clients: readonly ClientPlan[];
+}
+
+/** The checker takes a file for what its content says; these names are used for their metadata alone. */
+export function isMetadataName(name: string): boolean {
+  return name.startsWith('metadata-');
 }
 
 type Draw = (chance: Seeded) => ClientAction;
@@ -119,7 +131,16 @@ function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
   const meanMs = chance.pick([150, 300, 500]);
   const uploading = uploads(setting);
   const draws: Draw[] = [writes(larges), gets];
-  const others: Draw[] = [writes(larges), writes(larges), deletes, gets, lists, getsFromTheFirst, putsTwice, uploading];
+  const others: Draw[] = [
+    writes(larges),
+    writes(larges),
+    deletes,
+    looks,
+    getsFromTheFirst,
+    putsTwice,
+    uploading,
+    metadataChanges,
+  ];
   for (let more = chance.below(4); more > 0; more--) draws.push(chance.pick(others));
   return draws.map((draw, at) => {
     const steps: ClientStep[] = [];
@@ -127,7 +148,8 @@ function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
     for (let sumMs = 0; sumMs < setting.faultsForMs; ) {
       const afterMs = Math.round(chance.between(0, 2 * pauseMs));
       sumMs += afterMs + 5;
-      steps.push({ afterMs, name: chance.pick(names), action: draw(chance) });
+      const name = draw === metadataChanges ? `metadata-${chance.below(2)}` : chance.pick(names);
+      steps.push({ afterMs, name, action: draw(chance) });
     }
     return { worker: `c${at}`, isSlow: chance.isLikely(0.1), steps };
   });
@@ -143,7 +165,10 @@ export function steadyClients(options: {
   readonly forMs: number;
 }): ClientPlan[] {
   const chance = new Seeded(1);
-  const draws = [...Array<Draw>(options.writers).fill(writes([smallBytes])), ...Array<Draw>(options.readers).fill(gets)];
+  const draws = [
+    ...Array<Draw>(options.writers).fill(writes([smallBytes])),
+    ...Array<Draw>(options.readers).fill(gets),
+  ];
   return draws.map((draw, at) => ({
     worker: `c${at}`,
     isSlow: false,
@@ -170,7 +195,21 @@ const writes =
 const deletes: Draw = (chance) =>
   chance.isLikely(0.6) ? { kind: 'delete' } : { kind: 'put', sizeBytes: smallBytes, condition: 'if-absent' };
 const gets: Draw = () => ({ kind: 'get' });
-const lists: Draw = () => ({ kind: 'list' });
+const looks: Draw = (chance) => {
+  const kind = chance.between(0, 1);
+  if (kind < 0.3) return { kind: 'list' };
+  if (kind < 0.5) return { kind: 'stat' };
+  if (kind < 0.6) return { kind: 'look-around' };
+  if (kind < 0.65) return { kind: 'restart' };
+  const start = chance.isLikely(0.8) ? chance.below(200) : chance.below(1_300_000);
+  return { kind: 'get-range', start, end: start + 1 + chance.below(chance.isLikely(0.8) ? 200 : 200_000) };
+};
+const metadataChanges: Draw = (chance) => {
+  const kind = chance.between(0, 1);
+  if (kind < 0.25) return { kind: 'put-metadata' };
+  if (kind < 0.65) return { kind: 'set-metadata' };
+  return kind < 0.75 ? { kind: 'delete' } : { kind: 'get-metadata' };
+};
 const getsFromTheFirst: Draw = () => ({ kind: 'get-from-the-first' });
 const putsTwice: Draw = (chance) => ({
   kind: 'put-twice',

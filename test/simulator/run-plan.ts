@@ -16,6 +16,8 @@ export interface PlanResult {
   readonly complaints: readonly string[];
   readonly operations: readonly Operation[];
   readonly counts: Counts;
+  /** Equal for two runs in which the very same happened. */
+  readonly digest: string;
 }
 
 /** What happened, to show that a run tried something. */
@@ -75,8 +77,9 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
   return {
-    complaints: [...world.complaints, ...verdict.complaints, ...idleComplaints(plan, operations)],
+    complaints: [...world.complaints, ...verdict.complaints, ...clients.idleComplaints()],
     operations,
+    digest: world.digest,
     counts: {
       virtualMs: world.nowMs,
       events: world.eventCount,
@@ -91,14 +94,6 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
 
 function isAcknowledgedWrite({ action, outcome }: Operation): boolean {
   return action.kind !== 'get' && outcome.state === 'done';
-}
-
-/** Every client made progress. */
-function idleComplaints({ clients }: Plan, operations: readonly Operation[]): string[] {
-  const active = new Set(operations.map(({ worker }) => worker));
-  return clients
-    .filter(({ worker, steps }) => steps.some(({ action }) => action.kind !== 'list') && !active.has(worker))
-    .map(({ worker }) => `Client ${worker} was never answered`);
 }
 
 /** What is still complained about after so long. */

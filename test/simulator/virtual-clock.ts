@@ -40,6 +40,7 @@ export class World {
   #order = 0;
   readonly #heap: Event[] = [];
   eventCount = 0;
+  #digest = 0x811c9dc5;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -55,6 +56,16 @@ export class World {
 
   get nowMs(): number {
     return this.#nowMs;
+  }
+
+  /** Stands for all that happened so far: every event with its time, every message, every effect on a disk. */
+  get digest(): string {
+    return `${this.eventCount}-${(this.#digest >>> 0).toString(16)}`;
+  }
+
+  /** Adds to the digest what happens now. */
+  note(...numbers: readonly number[]): void {
+    for (const number of numbers) this.#digest = Math.imul(this.#digest ^ number ^ (number / 2 ** 32), 0x01000193);
   }
 
   /** Runs `run` after so long; `process` undefined: whatever happens to any process. */
@@ -131,6 +142,7 @@ export class World {
       return false;
     }
     this.eventCount++;
+    this.note(event.order, event.atMs * 1e6);
     try {
       event.run();
     } catch (error) {

@@ -1,0 +1,218 @@
+/**
+ * One simulated client at work: what each step of its plan means in calls, and what it says of the answers.
+ */
+import { DfsError, isRefusal } from '../../src/core/errors.js';
+import type { Action, Outcome } from '../checker/history.js';
+import { makeBody } from '../failover/body.js';
+import type { Clients, VersionSeen } from './clients.js';
+import { DirectCaller } from './direct-caller.js';
+import { outcomeOf, seen } from './outcomes.js';
+import type { ClientAction } from './plan.js';
+import type { SimClient } from './sim-client.js';
+import type { World } from './virtual-clock.js';
+
+/** The least there may be, so that files of several segments stay small. */
+const segmentBytes = 1024 * 1024;
+const timeoutMs = 10_000;
+
+export class Worker {
+  readonly #clients: Clients;
+  readonly name: string;
+  readonly #at: SimClient;
+  readonly #direct: DirectCaller;
+  #count = 0;
+
+  constructor(clients: Clients, name: string, at: SimClient) {
+    this.#clients = clients;
+    this.name = name;
+    this.#at = at;
+    this.#direct = new DirectCaller(at.cluster, at.host);
+  }
+
+  get #world(): World {
+    return this.#at.cluster.world;
+  }
+
+  sleep(delayMs: number): Promise<void> {
+    return new Promise((resolve) => this.#world.schedule(delayMs, resolve));
+  }
+
+  async do(name: string, action: ClientAction): Promise<void> {
+    this.#count++;
+    switch (action.kind) {
+      case 'list':
+        return this.#list();
+      case 'stat':
+        return this.#stat(name);
+      case 'get-range':
+        return this.#getRange(name, action);
+      case 'look-around':
+        return this.#lookAround(name);
+      case 'restart':
+        return this.#at.restart();
+      case 'get-metadata':
+        return this.#record(name, { kind: 'get' }, () => this.#getMetadata(name));
+      case 'set-metadata':
+        return this.#setMetadata(name);
+      case 'put-metadata':
+        return this.#put(name, {}, (value) => this.#putMetadata(name, value));
+      case 'get':
+        return this.#record(name, { kind: 'get' }, () => this.#get(name));
+      case 'get-from-the-first':
+        return this.#record(name, { kind: 'get' }, () => this.#direct.getFromTheFirst(name));
+      case 'delete': {
+        const ifVersion = this.#conditionOf(name, action.condition);
+        const condition = ifVersion === undefined ? {} : { ifVersion };
+        return this.#record(name, { kind: 'delete', ...condition }, () => this.#delete(name, condition));
+      }
+      case 'put-twice':
+        return this.#put(name, {}, (value) => this.#direct.putTwice(name, value, action.againAfterMs));
+      case 'upload':
+        return this.#put(name, {}, (value) => this.#send(name, this.#stallingSource(name, value, action), {}));
+      case 'put': {
+        const ifVersion = this.#conditionOf(name, action.condition);
+        const condition = {
+          ...(ifVersion === undefined ? {} : { ifVersion }),
+          ...(action.condition === 'if-absent' ? { ifAbsent: true } : {}),
+        };
+        const { sizeBytes } = action;
+        return this.#put(name, condition, (value) => this.#send(name, makeBody({ name, value, sizeBytes }), condition));
+      }
+    }
+  }
+
+  #conditionOf(name: string, condition: string | undefined): string | undefined {
+    return condition === 'if-last-seen' ? this.#clients.versionLastSeen(name) : undefined;
+  }
+
+  #put(
+    name: string,
+    condition: { ifVersion?: string; ifAbsent?: boolean },
+    perform: (value: string) => Promise<Outcome>,
+  ): Promise<void> {
+    const value = `${this.name}:${this.#count}`;
+    return this.#record(name, { kind: 'put', value, ...condition }, () => perform(value));
+  }
+
+  async #record(name: string, action: Action, perform: () => Promise<Outcome>): Promise<void> {
+    const calledMs = this.#world.nowMs;
+    const outcome = await perform().catch(outcomeOf);
+    this.#clients.onDone({ worker: this.name, name, action, calledMs, returnedMs: this.#world.nowMs, outcome });
+  }
+
+  async #get(name: string): Promise<Outcome> {
+    const file = await this.#at.client.get(name, { timeoutMs });
+    return seen(name, await file.bytes(), file.stat.version);
+  }
+
+  async #delete(name: string, condition: { ifVersion?: string }): Promise<Outcome> {
+    const { version, slotEpoch, copies } = await this.#at.client.delete(name, { ...condition, timeoutMs });
+    return { state: 'done', version, receipt: { slotEpoch, durable: copies.durable } };
+  }
+
+  async #send(
+    name: string,
+    source: Uint8Array | AsyncIterable<Uint8Array>,
+    condition: { ifVersion?: string; ifAbsent?: boolean },
+  ): Promise<Outcome> {
+    const options = { ...condition, segmentBytes, timeoutMs };
+    const { version, slotEpoch, copies, segments } = await this.#at.client.put(name, source, options);
+    const receipt = { slotEpoch, durable: copies.durable };
+    return { state: 'done', version, ...(segments === 1 ? { receipt } : {}) };
+  }
+
+  async *#stallingSource(
+    name: string,
+    value: string,
+    { sizeBytes, stallAtBytes, stallMs, isAbandoned }: ClientAction & { kind: 'upload' },
+  ): AsyncGenerator<Uint8Array> {
+    const body = makeBody({ name, value, sizeBytes });
+    yield body.subarray(0, stallAtBytes);
+    await this.sleep(stallMs);
+    if (isAbandoned) throw new DfsError('cancelled', 'The source was lost');
+    yield body.subarray(stallAtBytes);
+  }
+
+  /** A list is of no one moment, but each entry was the current one at some moment of the call. */
+  #list(): Promise<void> {
+    return this.#look(async () => {
+      const versions = new Map<string, string>();
+      for await (const { name, version } of this.#at.client.list({ timeoutMs })) versions.set(name, version);
+      const names = [...versions.keys()];
+      if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? ''))) {
+        this.#world.complaints.push(`A list is not in order: ${names.join(', ')}`);
+      }
+      return this.#clients.names.map((name) => ({ name, version: versions.get(name) }));
+    });
+  }
+
+  #stat(name: string): Promise<void> {
+    return this.#look(async () => {
+      const stat = await this.#at.client.stat(name, { timeoutMs }).catch(undefinedIfAbsent);
+      return [{ name, version: stat?.version }];
+    });
+  }
+
+  #getRange(name: string, { start, end }: ClientAction & { kind: 'get-range' }): Promise<void> {
+    return this.#look(async () => {
+      const file = await this.#at.client.get(name, { timeoutMs, range: { start, end } }).catch(undefinedIfAbsent);
+      if (file === undefined) return [{ name, version: undefined }];
+      const { version, size } = file.stat;
+      return [{ name, version, part: { start, bytes: await file.bytes(), sizeBytes: size } }];
+    });
+  }
+
+  /** What is asked for by people, and says nothing about contents. */
+  #lookAround(name: string): Promise<void> {
+    return this.#look(async () => {
+      const { client } = this.#at;
+      await client.locate(name, { timeoutMs });
+      await client.status({ timeoutMs });
+      await client.events({ timeoutMs, limit: 10 });
+      const file = await client.get(name, { timeoutMs, consistency: 'any' }).catch(undefinedIfAbsent);
+      await file?.bytes();
+      return [];
+    });
+  }
+
+  /** A call that shows versions, each current at some moment of it. */
+  async #look(call: () => Promise<readonly Omit<VersionSeen, 'worker' | 'calledMs' | 'returnedMs'>[]>): Promise<void> {
+    const calledMs = this.#world.nowMs;
+    try {
+      const seen = await call();
+      const when = { worker: this.name, calledMs, returnedMs: this.#world.nowMs };
+      for (const each of seen) this.#clients.onVersionSeen({ ...each, ...when });
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error;
+      this.#at.cluster.trace?.(`    ${this.name} looks: ${error.code}`);
+    }
+  }
+
+  // --- Names whose metadata is what counts ---------------------------------------------------------------------------
+
+  async #getMetadata(name: string): Promise<Outcome> {
+    const { version, metadata } = await this.#at.client.stat(name, { timeoutMs });
+    return { state: 'done', value: metadata.value ?? '', version };
+  }
+
+  async #putMetadata(name: string, value: string): Promise<Outcome> {
+    const body = makeBody({ name, value: 'whatever', sizeBytes: 100 });
+    const { version } = await this.#at.client.put(name, body, { metadata: { value }, segmentBytes, timeoutMs });
+    return { state: 'done', version };
+  }
+
+  /** Of a file that does not exist nothing can be set: that is seen like a get. */
+  async #setMetadata(name: string): Promise<void> {
+    const value = `${this.name}:${this.#count}`;
+    const calledMs = this.#world.nowMs;
+    const outcome = await this.#at.client
+      .setMetadata(name, { value }, { timeoutMs })
+      .then(({ version }): Outcome => ({ state: 'done', version }), outcomeOf);
+    const action: Action = outcome.state === 'absent' ? { kind: 'get' } : { kind: 'put', value };
+    this.#clients.onDone({ worker: this.name, name, action, calledMs, returnedMs: this.#world.nowMs, outcome });
+  }
+}
+
+function undefinedIfAbsent(error: unknown): undefined {
+  if (!isRefusal(error, 'not-found')) throw error;
+}

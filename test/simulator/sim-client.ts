@@ -1,0 +1,54 @@
+/**
+ * A client on a host of its own, which may be restarted with nothing but what it cached on its disk.
+ */
+import { connectClient, type FileClient } from '../../src/client/file-client.js';
+import { isRefusal } from '../../src/core/errors.js';
+import type { Address } from '../../src/core/ids.js';
+import type { SimCluster } from './cluster.js';
+import { SimHost, type Started } from './sim-host.js';
+
+const retryMs = 500;
+
+export class SimClient {
+  readonly cluster: SimCluster;
+  readonly host: SimHost;
+  #client: FileClient | undefined;
+  #onConnected: (() => void)[] = [];
+
+  constructor(cluster: SimCluster, name: string, masters: readonly Address[]) {
+    this.cluster = cluster;
+    this.host = new SimHost(cluster.network, {
+      name,
+      trace: cluster.trace,
+      program: async (environment, { disk, world }): Promise<Started> => {
+        const cacheFiles = disk.openSmallFiles(world);
+        let client: FileClient | undefined;
+        while (client === undefined) {
+          // Nobody answers and nothing is cached: as a person would, it tries again.
+          client = await connectClient(environment, { masters, cacheFiles }).catch((error: unknown) => {
+            if (!isRefusal(error)) throw error;
+            return new Promise<undefined>((resolve) => environment.clock.after(retryMs, () => resolve(undefined)));
+          });
+        }
+        const connected = client;
+        this.#client = client;
+        for (const call of this.#onConnected.splice(0)) call();
+        return { stop: () => connected.close() };
+      },
+    });
+  }
+
+  get client(): FileClient {
+    if (this.#client === undefined) throw new Error(`The client on ${this.host.name} is not connected`);
+    return this.#client;
+  }
+
+  /** Resolves when a new process of the client knows the cluster. */
+  restart(): Promise<void> {
+    this.host.crash();
+    this.#client = undefined;
+    const connected = new Promise<void>((resolve) => this.#onConnected.push(resolve));
+    this.host.start();
+    return connected;
+  }
+}
