@@ -136,6 +136,7 @@ export class Upload {
       count += 1;
     }
     while (this.#underWay.size > 0) await this.#orFailure(Promise.race(this.#underWay));
+    this.#environment.probe?.at({ point: 'segmentsSent' });
     const bytes = first ?? new Uint8Array(0);
     const content = { size: totalBytes, segments: count, checksum: checksum.digest() };
     return this.#commit({ bytes, sums: blockSums(bytes) }, content);

@@ -4,6 +4,7 @@
  * Nothing outside src/io reaches for these in any other way, so that a simulator can hand in its own.
  */
 import type { Network } from './network.js';
+import type { Probe } from './probe.js';
 
 export interface Timer {
   cancel(): void;
@@ -44,6 +45,8 @@ export interface Environment {
   readonly random: Random;
   readonly network: Network;
   readonly log: Log;
+  /** Told of the protocol's named points; absent in the programs. */
+  readonly probe?: Probe;
 }
 
 export function sleep(clock: Clock, delayMs: number): Promise<void> {

@@ -7,6 +7,7 @@
 import type { ClusterMap } from '../cluster/map.js';
 import { assertDefined } from '../core/assert.js';
 import { DaemonStop, DfsError, exitCodes, isRefusal } from '../core/errors.js';
+import type { Probe } from '../core/probe.js';
 import type { MapStore } from './map-store.js';
 
 /** Returns the same map to change nothing; throws a DfsError to refuse. The map is undefined before the cluster is. */
@@ -24,6 +25,7 @@ interface Asked {
 
 export interface CommitOwner {
   readonly incarnation: number;
+  readonly probe?: Probe | undefined;
   /** Called with each map once it is durable, before whoever asked for it hears of it. */
   onCommitted(before: ClusterMap | undefined, after: ClusterMap): void;
   /** The store broke, or somebody else writes to it: no further commit can be. */
@@ -57,9 +59,10 @@ export class Commits {
     return new Promise((resolve, reject) => {
       let outcome: { result: T } | undefined;
       this.#asked.push({
-        apply(map) {
+        apply: (map) => {
           try {
             const { map: after, result } = transition(map);
+            if (after !== undefined) this.#owner.probe?.at({ point: 'mapChanging', before: map, after });
             outcome = { result };
             return after;
           } catch (error) {
@@ -125,6 +128,8 @@ export class Commits {
 
   async #commit(before: ClusterMap | undefined, changed: ClusterMap): Promise<void> {
     const map: ClusterMap = { ...changed, masterIncarnation: this.#owner.incarnation };
+    const { probe } = this.#owner;
+    probe?.at({ point: 'mapCommitting', before, after: map });
     const isStored = await this.#store.compareAndSet(before?.epoch, map);
     if (!isStored) {
       throw new DaemonStop(
@@ -133,6 +138,7 @@ export class Commits {
       );
     }
     this.#map = map;
+    probe?.at({ point: 'mapCommitted', before, after: map });
     this.#owner.onCommitted(before, map);
   }
 }

@@ -100,6 +100,7 @@ export class Master {
       loaded.maps,
       {
         incarnation: loaded.incarnation,
+        probe: environment.probe,
         onCommitted: (before, after) => this.#onCommitted(before, after),
         onFailed: (error) => this.#fail(error),
       },
@@ -118,6 +119,7 @@ export class Master {
     const incarnation = await nextIncarnation(files, map?.masterIncarnation ?? 0);
     const clusterClock = await ClusterClock.load(environment.clock, files);
     const events = await EventLog.load(files, environment.log, () => clusterClock.nowMs());
+    environment.probe?.at({ point: 'mapLoaded', map });
     const master = new Master(environment, options, { maps, map, incarnation, clusterClock, events });
     await master.#begin();
     return master;
@@ -242,6 +244,7 @@ export class Master {
       return;
     }
     this.#isReconciling = true;
+    this.environment.probe?.at({ point: 'promoting' });
     this.commits
       .change((current) => ({ map: current && this.#followed(current), result: undefined }))
       .then(
@@ -299,7 +302,9 @@ export class Master {
     }
     const planned = (current: ClusterMap): ClusterMap => {
       const { joining, drops } = current === map ? steps : this.#steps(current);
-      return withSettings(withJoining(withDropped(current, drops), joining), { repairGraceMs, quarantineMs });
+      const after = withSettings(withJoining(withDropped(current, drops), joining), { repairGraceMs, quarantineMs });
+      this.environment.probe?.at({ point: 'planned', before: current, after });
+      return after;
     };
     this.repair.note(repairLeft(this.#statusView()).bytesLeft, nowMs);
     if (planned(map) === map) return;

@@ -5,7 +5,7 @@
  * required replica before the primary's own entry makes the change visible, and that before anyone is told (S1, S2).
  */
 import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
-import { compareVersions, type PeerId } from '../core/ids.js';
+import { compareVersions, type PeerId, type TimedId } from '../core/ids.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import type { Comparison } from './comparison.js';
 import type { Copies } from './copies.js';
@@ -34,6 +34,8 @@ export const noContent: Content = { bytes: new Uint8Array(0), sums: new Uint8Arr
 
 export type Acknowledged = ReplyOf<'put'>;
 
+type Committed = Pick<Entry, 'key' | 'version'>;
+
 export class Commits {
   readonly #parts: CommitParts;
 
@@ -54,6 +56,8 @@ export class Commits {
   ): Promise<Acknowledged> {
     const { index, copies } = this.#parts;
     const [first, ...others] = entries;
+    const facts = { slot: led.slot, term: led.term, key: first.key, version: first.version };
+    led.probe?.at({ point: 'versionGiven', ...facts });
     const replication = led.replicate({
       header: {
         entries: entries.map((entry) => ({ ...entry, sums: entry === first ? content.sums : new Uint8Array(0) })),
@@ -70,20 +74,23 @@ export class Commits {
         if (content.placed === undefined) await copies.discard(staged.value);
         return await this.#rollBack(led, entries, replication, replicated.reason);
       }
+      led.probe?.at({ point: 'allReplicasAnswered', ...facts });
       const stored = [{ ...first, placed: staged.value }, ...others.map((entry) => ({ ...entry, placed: noPlace }))];
       try {
         await index.write(led.fence(), stored, mark).catch(onOwnCommitFailed);
       } finally {
         if (staged.value.where === 'file') copies.release(staged.value);
       }
-      return this.acknowledge(led, first, replication.durableAt);
+      const { slotEpoch } = led.record;
+      led.probe?.at({ point: 'ownEntryCommitted', slotEpoch, ...facts, ...requestOf(mark) });
+      return this.acknowledge(led, first, replication.durableAt, mark);
     } finally {
       led.end(replication);
     }
   }
 
   /** What a receipt may claim now: members of the committed set that answered durable (F23). */
-  acknowledge(led: LedSlot, entry: Pick<Entry, 'version'>, durableAt: ReadonlySet<PeerId>): Acknowledged {
+  acknowledge(led: LedSlot, entry: Committed, durableAt: ReadonlySet<PeerId>, mark?: RequestMark): Acknowledged {
     const durable = led.countInSync(durableAt);
     if (durable < this.#parts.minInSync()) {
       throw new DfsError(
@@ -94,9 +101,17 @@ export class Commits {
         },
       );
     }
+    const { slotEpoch } = led.record;
+    const { key, version } = entry;
+    const { slot, term } = led;
+    led.probe?.at({
+      point: 'acknowledging',
+      ...{ slot, term, slotEpoch, key, version, ...requestOf(mark) },
+      durable: led.record.inSync.filter((peer) => peer === this.#parts.me() || durableAt.has(peer)),
+    });
     return {
-      version: entry.version,
-      slotEpoch: led.record.slotEpoch,
+      version,
+      slotEpoch,
       copies: { durable, wanted: this.#parts.replicasWanted() },
       primary: this.#parts.me(),
       backups: led.record.inSync.filter((peer) => peer !== this.#parts.me()),
@@ -104,8 +119,8 @@ export class Commits {
   }
 
   /** A change that is committed already: every in-sync member holds it. */
-  acknowledgeAgain(led: LedSlot, entry: Pick<Entry, 'version'>): Acknowledged {
-    return this.acknowledge(led, entry, new Set(led.record.inSync));
+  acknowledgeAgain(led: LedSlot, entry: Committed, mark?: RequestMark): Acknowledged {
+    return this.acknowledge(led, entry, new Set(led.record.inSync), mark);
   }
 
   /**
@@ -124,6 +139,7 @@ export class Commits {
     const failed = (await Promise.allSettled(settled)).find((each) => each.status === 'rejected');
     if (failed !== undefined && !(failed.reason instanceof DfsError)) throw failed.reason;
     if (led.isOver || failed !== undefined) throw outcomeUnknown(failed?.reason ?? cause);
+    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term });
     throw cause;
   }
 
@@ -147,6 +163,8 @@ export class Commits {
         if (led.phase !== 'serving' || led.record.joining.length > 0) return false;
         const found = this.#parts.index.lookup(entry.key);
         if (found.state !== 'present' || compareVersions(found.entry.version, entry.version) !== 0) return false;
+        const { key, version } = entry;
+        led.probe?.at({ point: 'sweeping', slot: led.slot, term: led.term, key, version });
         const asOf = led.asOf();
         const drop = (peer: PeerId) => led.ask(peer, 'settle', (fenced) => ({ ...fenced, key: entry.key, asOf }));
         await Promise.all(led.required().map(drop));
@@ -157,6 +175,10 @@ export class Commits {
 }
 
 const noPlace: Placed = { where: 'none' };
+
+function requestOf(mark: RequestMark | undefined): { readonly requestId?: TimedId } {
+  return mark === undefined ? {} : { requestId: mark.id };
+}
 
 function onOwnCommitFailed(error: unknown): never {
   if (isRefusal(error, 'stale-epoch')) throw outcomeUnknown(error);

@@ -84,7 +84,7 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const replica = new Replica({ me, index, copies, grants, maps, admission });
+  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const uploads = new Uploads({ ...shared, replacedGraceMs: parts.replacedGraceMs, sweepAfterMs: parts.sweepAfterMs });
   return {
@@ -95,7 +95,7 @@ export function buildEngine(parts: EngineParts): Engine {
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
     reads: new ReadPath({ ...shared, copies, replica, holds: (slot) => holds(maps.map, me, slot) }),
-    surplus: new Surplus({ ...shared, store: parts.index }),
+    surplus: new Surplus({ ...shared, probe: environment.probe, store: parts.index }),
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,

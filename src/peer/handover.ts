@@ -57,6 +57,7 @@ async function handOver(parts: HandoverParts, asked: readonly Wish[]): Promise<v
   const drained = new Set<Wish>();
   const drain = async (wish: Wish): Promise<void> => {
     await wish.led.writesBegunBefore();
+    wish.led.probe?.at({ point: 'handoverDrained', slot: wish.led.slot, term: wish.led.term });
     drained.add(wish);
   };
   // One slow write does not keep the others sealed: its slot goes on here and is handed over another time.

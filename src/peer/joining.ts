@@ -34,10 +34,12 @@ export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId, tota
     led.require(peer);
     await led.writesBegunBefore();
     add(total, await parts.comparison.settleSlot(led, peer));
+    led.probe?.at({ point: 'comparedAgain', slot: led.slot, term: led.term, peer });
     // No longer pending: a record without it came between, and writes passed it by since. Compare anew; so also when it
     // has another store by now, which no repeated `add` of the old one could bring in.
     while (storeId !== undefined && led.isPending(peer) && isStillJoining(led, peer)) {
       if (parts.storeOf(peer) !== storeId) return;
+      led.probe?.at({ point: 'askedToAdd', slot: led.slot, term: led.term, peer });
       await parts.ask({ led, op: 'add', peer, storeId });
     }
   } catch (error) {

@@ -118,6 +118,7 @@ export class Leadership {
   #world(): LedSlotWorld {
     return {
       me: this.#parts.me.peerId ?? '',
+      probe: this.#parts.environment.probe,
       nowMs: () => this.#parts.environment.clock.monotonicMs(),
       linkTo: (peer) => this.#linkTo(peer),
       onNewerRecordSomewhere: () => this.#parts.fetchMap(),

@@ -12,6 +12,7 @@ import { type Deferred, defer } from '../core/deferred.js';
 import { DfsError, isRefusal, refuse } from '../core/errors.js';
 import type { Epoch, PeerId, SlotNumber, Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
+import type { Probe } from '../core/probe.js';
 import { timing } from '../core/timing.js';
 import type { MessageName, RequestOf } from '../protocol/messages.js';
 import type { Answer } from '../protocol/session.js';
@@ -23,6 +24,7 @@ export type Phase = 'levelling' | 'serving' | 'sealed' | 'over';
 
 export interface LedSlotWorld {
   readonly me: PeerId;
+  readonly probe?: Probe | undefined;
   nowMs(): number;
   linkTo(peer: PeerId): ReplicaLink;
   /** A replica acts on a newer record than ours: fetch the map. */
@@ -57,6 +59,10 @@ export class LedSlot {
 
   get record(): SlotRecord {
     return this.#record;
+  }
+
+  get probe(): Probe | undefined {
+    return this.#world.probe;
   }
 
   get phase(): Phase {
@@ -121,6 +127,7 @@ export class LedSlot {
   startServing(): void {
     if (this.#phase !== 'levelling' && this.#phase !== 'sealed') return;
     this.#phase = 'serving';
+    this.probe?.at({ point: 'serving', led: this });
     this.#serving.resolve();
   }
 
@@ -130,6 +137,7 @@ export class LedSlot {
   seal(): boolean {
     if (this.#phase !== 'serving') return false;
     this.#phase = 'sealed';
+    this.probe?.at({ point: 'sealed', slot: this.slot, term: this.term });
     this.#serving = defer();
     this.#serving.promise.catch(() => undefined);
     return true;
@@ -164,6 +172,7 @@ export class LedSlot {
   stepDown(): void {
     if (this.isOver) return;
     this.#phase = 'over';
+    this.probe?.at({ point: 'steppedDown', slot: this.slot, term: this.term });
     this.#serving.resolve();
     this.#wakeAdopted();
     for (const write of this.#writes) write.step();
@@ -187,6 +196,7 @@ export class LedSlot {
   require(peer: PeerId): void {
     if (this.#record.inSync.includes(peer) || !this.#record.joining.includes(peer)) return;
     this.#pending.add(peer);
+    this.probe?.at({ point: 'required', slot: this.slot, term: this.term, peer });
     this.stepWrites();
   }
 

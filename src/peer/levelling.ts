@@ -25,12 +25,16 @@ export interface LevellingParts {
 /** Resolves when the slot serves, or its term is over. */
 export async function level(parts: LevellingParts, led: LedSlot): Promise<void> {
   // Nobody may act on this term before this peer has promised it for good: a restart must not forget it (F4).
-  await parts.index.raisePromise(led.fence());
+  const fence = led.fence();
+  await parts.index.raisePromise(fence);
+  led.probe?.at({ point: 'afterPromiseBeforeLevelling', term: led.term, ...fence });
   const levelled = new Set<PeerId>();
   await Promise.all([levelMembers(parts, led, levelled), oldLeasesRunOut(parts, led)]);
   // The set may have changed while the leases ran out.
   await levelMembers(parts, led, levelled);
-  if (!led.isOver) led.startServing();
+  if (led.isOver) return;
+  led.probe?.at({ point: 'levelled', slot: led.slot, term: led.term });
+  led.startServing();
 }
 
 async function levelMembers(parts: LevellingParts, led: LedSlot, levelled: Set<PeerId>): Promise<void> {

@@ -98,7 +98,7 @@ export class Peer {
     this.#lag = new LoopLag(clock);
     this.#maps = new MapKeeper(stores.folder.index, clock, {
       onMap: (map) => this.#onMap(map),
-      onDurable: (map) => this.#engine?.leadership.startLeading(map),
+      onDurable: (map) => this.#onDurableMap(map),
     });
     this.#master = new MasterLink({
       environment,
@@ -191,6 +191,12 @@ export class Peer {
       onFailure: (error) => this.#onFailure(error),
     });
     this.#engine.leadership.onMap(map);
+    this.#environment.probe?.at({ point: 'mapTaken', storeId: this.#folder.identity.storeId, map });
+  }
+
+  #onDurableMap(map: ClusterMap): void {
+    this.#environment.probe?.at({ point: 'mapDurable', storeId: this.#folder.identity.storeId, map });
+    this.#engine?.leadership.startLeading(map);
   }
 
   #fetchMap(): void {

@@ -56,6 +56,7 @@ export class ReadPath {
     const key = keyOfName(header);
     const led = header.consistency === 'any' ? undefined : await this.#current(request);
     if (led === undefined) this.#checkHolds(header.slot);
+    led?.probe?.at({ point: 'readCurrent', slot: led.slot, term: led.term, key, found: this.#parts.index.lookup(key) });
     const entry = await this.#readable(led, key);
     if (entry?.kind !== 'record') {
       return refuse('not-found', `There is no file named ${JSON.stringify(header.name)} in bucket ${header.bucket}`);

@@ -9,6 +9,7 @@ import { DfsError, refuse } from '../core/errors.js';
 import { compareVersions, type TimedId, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
+import type { Probe } from '../core/probe.js';
 import { decodeIdRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
 import type { Incoming, Outgoing, Session } from '../protocol/session.js';
 import type { Admission } from './admission.js';
@@ -20,6 +21,7 @@ import type { Identity } from './identity.js';
 import type { MapKeeper } from './map-keeper.js';
 
 export interface ReplicaParts {
+  readonly probe: Probe | undefined;
   readonly me: Identity;
   readonly index: EntryIndex;
   readonly copies: Copies;
@@ -77,6 +79,7 @@ export class Replica {
       if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace();
       const { sums, ...entry } = first;
       const placed = await copies.stage(entry, request.payload ?? nothing, sums);
+      this.#parts.probe?.at({ point: 'replicaStaged', slot: fence.slot });
       const stored: StoredEntry[] = [
         { ...entry, placed },
         ...others.map(({ sums: _none, ...other }) => ({ ...other, placed: { where: 'none' } as const })),
@@ -85,6 +88,7 @@ export class Replica {
       const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));
       if (isNew === true) copies.release(placed);
       else await copies.discard(placed);
+      this.#parts.probe?.at({ point: 'replicaCommitted', ...fence, key: first.key, version: first.version });
       return {};
     });
   }
@@ -109,9 +113,13 @@ export class Replica {
       // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
       if (placed.where === 'file' && !isLost) await this.#orDiscard(placed, copies.readVerified(stored));
       const mark = markOf(request.header);
+      if (placed.where === 'file' && isLost) {
+        this.#parts.probe?.at({ point: 'markedLost', slot: fence.slot, fileId: placed.fileId });
+      }
       const ignored = await this.#orDiscard(placed, index.settle(fence, key, asOf, stored, mark));
       if (ignored) await copies.discard(placed);
       else copies.release(placed);
+      this.#parts.probe?.at({ point: 'settled', slot: fence.slot, key, isIgnored: ignored });
       return { header: { ignored } };
     });
   }
@@ -145,12 +153,14 @@ export class Replica {
   async digests(request: Incoming<'digests'>): Promise<Outgoing> {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
+    this.#parts.probe?.at({ point: 'promised', ...fence });
     return { header: { buckets: this.#parts.index.digests(fence.slot) } };
   }
 
   async listBucket(request: Incoming<'list-bucket'>): Promise<Outgoing> {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
+    this.#parts.probe?.at({ point: 'promised', ...fence });
     const { bucket, after } = request.header;
     const rows = this.#parts.index.listBucket(fence.slot, bucket, after, limits.comparePageRowsMax);
     return { header: { more: rows.length === limits.comparePageRowsMax }, payload: encodeKeyRows(rows) };
@@ -159,6 +169,7 @@ export class Replica {
   async listIds(request: Incoming<'list-ids'>): Promise<Outgoing> {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
+    this.#parts.probe?.at({ point: 'promised', ...fence });
     const { key, skip } = request.header;
     const rows = this.#parts.index.listIds(key);
     const end = skip + limits.idPageRowsMax;
@@ -174,6 +185,7 @@ export class Replica {
 
   async beacon(request: Incoming<'beacon'>): Promise<Outgoing> {
     const refused = this.#parts.grants.onBeacon(this.#memoryOf(request.session), request.header.hash);
+    this.#parts.probe?.at({ point: 'beaconGranted' });
     return { header: { known: refused !== undefined, refused: refused ?? [] } };
   }
 

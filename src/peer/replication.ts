@@ -88,6 +88,7 @@ export class Replication {
         () => {
           this.#asking.delete(peer);
           this.#durableAt.add(peer);
+          this.#slot.probe?.at({ point: 'replicated', slot: this.#slot.slot, term: this.#slot.term, peer });
           this.step();
         },
         (error: unknown) => this.#onRefused(peer, error),

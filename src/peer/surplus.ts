@@ -9,6 +9,7 @@ import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import type { Log } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
 import type { SlotNumber } from '../core/ids.js';
+import type { Probe } from '../core/probe.js';
 import type { IndexStore } from '../core/storage.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { ClusterClock } from './cluster-clock.js';
@@ -20,6 +21,7 @@ import type { PeerCalls } from './peer-calls.js';
 import type { Serving } from './serving.js';
 
 export interface SurplusParts {
+  readonly probe: Probe | undefined;
   readonly log: Log;
   readonly me: Identity;
   readonly store: IndexStore;
@@ -63,6 +65,7 @@ export class Surplus {
     const sinceMs = this.#since(slot);
     if (sinceMs !== undefined && clock.nowMs() < sinceMs + map.quarantineMs) return;
     if (!(await this.#isAllowed(map, slot, record))) return;
+    this.#parts.probe?.at({ point: 'surplusAllowed', slot });
     if (sinceMs === undefined) {
       await this.#setSince(slot);
       if (map.quarantineMs > 0) return;
@@ -73,6 +76,7 @@ export class Surplus {
       const now = this.#parts.currentMap()?.slots[slot];
       if (now === undefined || this.#isNamed(now)) return;
       forgotten = await index.forget(fence, entriesAtOnce);
+      this.#parts.probe?.at({ point: 'surplusForgotten', slot });
     }
     await this.#forgetSince(slot);
     log.info({ slot, entries: count }, 'dropped a surplus copy');

@@ -161,6 +161,7 @@ export class Sweeper {
             led.required().map((peer) => led.ask(peer, 'drop-ids', (fenced) => ({ ...fenced, below }))),
           );
           while ((await index.dropIds(led.fence(), below, idsDroppedAtOnce)) === idsDroppedAtOnce);
+          led.probe?.at({ point: 'idsDropped', slot: led.slot, term: led.term });
         });
       } catch (error) {
         if (!(error instanceof DfsError)) throw error;

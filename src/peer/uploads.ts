@@ -80,6 +80,7 @@ export class Uploads {
       const { bucket, name, uploadId } = header;
       const body: VoidBody = { bucket, name, uploadId, segments: 0, sinceMs };
       await this.#parts.commits.commit(led, [toEntry(voidKey, 'void', led.nextVersion(), body)], noContent);
+      led.probe?.at({ point: 'voided', slot: led.slot, term: led.term });
       return { header: { state: 'void', sinceMs } };
     });
   }

@@ -175,7 +175,7 @@ export class WritePath {
       if (!isPlain || known !== undefined) await this.#parts.serving.ensureCurrent(led, deadlineMs);
       else await this.#parts.serving.untilServing(led, deadlineMs);
       this.#checkCopies(led);
-      if (known !== undefined) return this.#answerRetry(led, mark, known);
+      if (known !== undefined) return this.#answerRetry(led, { key, mark }, known);
       const found = this.#parts.index.lookup(key);
       const entry = found.state === 'damaged' ? await this.#parts.repair.entry(led, key) : presentIn(found);
       if (found.state === 'damaged') await this.#parts.serving.untilServing(led, deadlineMs);
@@ -184,13 +184,17 @@ export class WritePath {
     });
   }
 
-  #answerRetry(led: LedSlot, mark: RequestMark, known: { version: Version; contentHash: Uint8Array }): Acknowledged {
+  #answerRetry(
+    led: LedSlot,
+    { key, mark }: Pick<Change, 'key' | 'mark'>,
+    known: { version: Version; contentHash: Uint8Array },
+  ): Acknowledged {
     if (Buffer.compare(known.contentHash, mark.contentHash) !== 0) {
       refuse('invalid', `Request id ${toHex(mark.id)} was used before with other content`, {
         advice: 'Draw a new request id for every change',
       });
     }
-    return this.#parts.commits.acknowledgeAgain(led, known);
+    return this.#parts.commits.acknowledgeAgain(led, { key, version: known.version }, mark);
   }
 
   #checkAge(id: TimedId): void {

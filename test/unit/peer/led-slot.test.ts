@@ -93,7 +93,7 @@ describe('a write', () => {
     const { led } = ledSlot();
     const { commits } = commitsOf([]);
     const copiesAt = (...peers: PeerId[]): number =>
-      commits.acknowledge(led, { version: led.asOf() }, new Set(peers)).copies.durable;
+      commits.acknowledge(led, { key: new Uint8Array(9), version: led.asOf() }, new Set(peers)).copies.durable;
     expect(copiesAt('p2')).toBe(2);
     expect(copiesAt('p2', 'p3', 'p4')).toBe(3);
   });

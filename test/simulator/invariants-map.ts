@@ -1,0 +1,76 @@
+/**
+ * What must hold of every change of the cluster map, whoever made it and why. Pure: two maps in, sentences out.
+ */
+import { type ClusterMap, peerOf, type SlotRecord } from '../../src/cluster/map.js';
+import type { PeerId } from '../../src/core/ids.js';
+
+/** After one change: what several in one commit do is looked at one by one. */
+export function mapChangeComplaints(before: ClusterMap, after: ClusterMap): string[] {
+  const complaints: string[] = [];
+  if (after.epoch <= before.epoch) complaints.push(`the epoch goes from ${before.epoch} to ${after.epoch}`);
+  for (const peer of before.peers) {
+    const now = peerOf(after, peer.id);
+    if (now === undefined) complaints.push(`${peer.id} has vanished`);
+    else if (now.storeId === peer.storeId && now.incarnation < peer.incarnation) {
+      complaints.push(`the incarnation of ${peer.id} falls from ${peer.incarnation} to ${now.incarnation}`);
+    }
+  }
+  after.slots.forEach((record, slot) => {
+    const old = before.slots[slot];
+    if (old === undefined) return;
+    for (const text of slotComplaints({ map: before, record: old }, { map: after, record })) {
+      complaints.push(`slot ${slot}: ${text}`);
+    }
+  });
+  return complaints;
+}
+
+interface InMap {
+  readonly map: ClusterMap;
+  readonly record: SlotRecord;
+}
+
+function slotComplaints(before: InMap, after: InMap): string[] {
+  const [old, now] = [before.record, after.record];
+  const { primary } = now;
+  const complaints: string[] = [];
+  if (now.slotEpoch < old.slotEpoch) complaints.push(`slotEpoch falls from ${old.slotEpoch} to ${now.slotEpoch}`);
+  if (now.term < old.term) complaints.push(`term falls from ${old.term} to ${now.term}`);
+  if (primary === undefined || old.primary === undefined) return complaints;
+  const isSameProcess = (id: PeerId): boolean =>
+    hasSameStore(before, after, id) && peerOf(before.map, id)?.incarnation === peerOf(after.map, id)?.incarnation;
+  const isLedAnew = primary !== old.primary || !isSameProcess(primary);
+  if (isLedAnew && now.term <= old.term) complaints.push(`${primary} leads, or was started, without a new term`);
+  if (primary !== old.primary && !old.inSync.includes(primary)) {
+    complaints.push(`${primary} is promoted from outside the in-sync set ${old.inSync}`);
+  }
+  if (!now.inSync.includes(primary)) complaints.push(`its primary ${primary} is not in sync`);
+  for (const member of now.inSync) {
+    const wasMember = old.inSync.includes(member);
+    if (!wasMember && !old.joining.includes(member)) complaints.push(`${member} becomes in sync without joining`);
+    if (!wasMember && now.term !== old.term) complaints.push(`${member} is added in the step that changes the term`);
+    if (!hasSameStore(before, after, member)) complaints.push(`${member} is in sync with a store that is new`);
+  }
+  if (isDifferent(old, now) && now.slotEpoch === old.slotEpoch)
+    complaints.push('its record changes, not its slotEpoch');
+  return complaints;
+}
+
+function hasSameStore(before: InMap, after: InMap, id: PeerId): boolean {
+  return peerOf(before.map, id)?.storeId === peerOf(after.map, id)?.storeId;
+}
+
+function isDifferent(a: SlotRecord, b: SlotRecord): boolean {
+  return a.primary !== b.primary || String(a.inSync) !== String(b.inSync) || String(a.joining) !== String(b.joining);
+}
+
+/** What placement alone wants of a map: it never goes below the copies there are, nor below what is wanted. */
+export function plannedComplaints(before: ClusterMap, after: ClusterMap): string[] {
+  return after.slots.flatMap((record, slot) => {
+    const old = before.slots[slot];
+    if (old === undefined || old === record) return [];
+    const least = Math.min(before.pool.replicas, old.inSync.length);
+    if (record.inSync.length >= least) return [];
+    return [`slot ${slot}: a planned move leaves ${record.inSync.length} copies of ${old.inSync.length} in sync`];
+  });
+}
