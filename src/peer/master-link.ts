@@ -38,6 +38,8 @@ export interface MasterLinkParts {
   onJoined(clusterId: string, peerId: PeerId): Promise<void>;
   /** The master has refused this start for a while: the process must end with the sentence. */
   onRejected(error: DfsError): void;
+  /** Its disk is broken, or there is a bug: the process must end. */
+  onFailure(error: unknown): void;
 }
 
 const changesAtOnce = 500;
@@ -63,9 +65,7 @@ export class MasterLink {
   }
 
   start(): void {
-    this.#keepJoined().catch((error: unknown) => {
-      throw error;
-    });
+    this.#keepJoined().catch((error: unknown) => this.#parts.onFailure(error));
   }
 
   get isConnected(): boolean {
@@ -88,9 +88,7 @@ export class MasterLink {
     this.#queued.push(...asked);
     if (!this.#sending) {
       this.#sending = true;
-      this.#sendChanges().catch((error: unknown) => {
-        throw error;
-      });
+      this.#sendChanges().catch((error: unknown) => this.#parts.onFailure(error));
     }
     await Promise.all(asked.map(({ done }) => done.promise));
   }

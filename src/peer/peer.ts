@@ -113,6 +113,7 @@ export class Peer {
       onMap: (map) => this.#acceptMap(map),
       onJoined: (clusterId, peerId) => stores.folder.saveJoined(clusterId, peerId),
       onRejected: (error) => options.onFatal(error),
+      onFailure: (error) => options.onFatal(error),
     });
   }
 

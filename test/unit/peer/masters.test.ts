@@ -62,3 +62,22 @@ it('S7: after the loss of a peer for good there are all wanted copies again', as
   expect(deepComplaints(cluster)).toEqual([]);
   for (const name of names) expect(await scenario.get(name)).toBe(name);
 });
+
+it('a peer whose disk fails while it joins ends, and joins when it is started again', async () => {
+  const scenario = await Scenario.start();
+  const { cluster, world } = scenario;
+  const [host] = cluster.peers;
+  if (host === undefined) throw new Error('There is a first peer');
+  host.crash();
+  await world.runFor(2000);
+  host.wipe();
+  cluster.network.cut(host.name, cluster.master.name);
+  host.start();
+  await world.runFor(500);
+  host.disk.commitFault = 'failure';
+  cluster.network.heal(host.name, cluster.master.name);
+  await world.runUntil(() => host.endedByItself, 10_000);
+  expect(host.endedByItself).toBe(true);
+  host.start();
+  await cluster.untilWhole();
+});
