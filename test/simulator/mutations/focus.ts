@@ -1,0 +1,60 @@
+/**
+ * Bends a drawn plan towards what makes a rare bug show. The same seed and focus give the same plan.
+ */
+import { Seeded } from '../../contract/seeded.js';
+import type { FaultKind } from '../faults.js';
+import {
+  type ClientAction,
+  type ClientPlan,
+  type FaultStep,
+  isMetadataName,
+  type Plan,
+  type Setting,
+} from '../plan.js';
+import type { Focus } from './mutation.js';
+
+const bentShare = 0.7;
+const extraClients = 2;
+
+export function withFocus(plan: Plan, focus: Focus): Plan {
+  const setting = settled({ ...plan.setting, ...focus.setting });
+  const chance = new Seeded(plan.seed ^ 0xf0c5);
+  const faults = focus.faults === undefined ? plan.faults : bentFaults(plan, focus.faults, chance);
+  const extra = focus.actions === undefined ? [] : clientsFor(plan, focus.actions, chance);
+  return { ...plan, setting, faults, clients: [...plan.clients, ...extra] };
+}
+
+/** Numbers that fit each other. */
+function settled(setting: Setting): Setting {
+  const replicas = Math.min(setting.replicas, setting.peers);
+  return { ...setting, replicas, minInSync: Math.min(setting.minInSync, replicas) };
+}
+
+function bentFaults(plan: Plan, kinds: readonly FaultKind[], chance: Seeded): readonly FaultStep[] {
+  const drawn = plan.faults.length > 0 ? plan.faults : everySecond(plan, chance);
+  return drawn.map((step) => (chance.isLikely(bentShare) ? { ...step, kind: chance.pick(kinds) } : step));
+}
+
+function everySecond({ setting }: Plan, chance: Seeded): readonly FaultStep[] {
+  const steps: FaultStep[] = [];
+  for (let atMs = 500; atMs < setting.faultsForMs; atMs += 1000) {
+    steps.push({ atMs, kind: 'crash', chance: chance.below(2 ** 31) });
+  }
+  return steps;
+}
+
+function clientsFor(plan: Plan, actions: readonly ClientAction[], chance: Seeded): readonly ClientPlan[] {
+  const names = [...new Set(plan.clients.flatMap(({ steps }) => steps.map(({ name }) => name)))].filter(
+    (name) => !isMetadataName(name),
+  );
+  if (names.length === 0) names.push('name-0');
+  return Array.from({ length: extraClients }, (_, at) => {
+    const steps: ClientPlan['steps'][number][] = [];
+    for (let sumMs = 0; sumMs < plan.setting.faultsForMs; ) {
+      const afterMs = Math.round(chance.between(0, 200));
+      sumMs += afterMs + 5;
+      steps.push({ afterMs, name: chance.pick(names), action: chance.pick(actions) });
+    }
+    return { worker: `x${at}`, isSlow: false, steps };
+  });
+}

@@ -1,0 +1,37 @@
+/**
+ * What a mutation is: a bug put in on purpose, as data, which the checks of the simulator must find.
+ */
+import type { FaultKind } from '../faults.js';
+import type { ClientAction, Setting } from '../plan.js';
+
+/** One replacement in a compiled file. */
+export interface Edit {
+  /** Below the build's folder, with slashes: "src/peer/commit.js". */
+  readonly file: string;
+  /** Must stand there exactly once; any run of white space stands for any other. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+/** What makes a rare bug show: the plan is drawn as always, then bent towards this. */
+export interface Focus {
+  readonly setting?: Partial<Setting>;
+  /** Most fault steps become one of these. */
+  readonly faults?: readonly FaultKind[];
+  /** Two more clients do only these, one after another. */
+  readonly actions?: readonly ClientAction[];
+}
+
+export interface Mutation {
+  /** In kebab case; what is told on the command line. */
+  readonly name: string;
+  /** Of docs/safety.md: those it breaks. */
+  readonly rules: readonly string[];
+  /** One sentence: what goes wrong in the code, and what may follow. */
+  readonly breaks: string;
+  /** Several when a second line of defence alone would make the bug harmless; `breaks` says which. */
+  readonly edits: readonly Edit[];
+  readonly focus?: Focus;
+  /** Edits that the unbroken build gets too, such as a shorter life of request ids. */
+  readonly inBoth?: readonly Edit[];
+}

@@ -1,0 +1,140 @@
+/**
+ * Tells a failing run so that somebody who never saw it understands what was set up, what happened and what is wrong.
+ *
+ * Pure over the plan, the lines of the trace and the complaints. Of the trace only what may matter is told: the life of
+ * processes, faults, changes of the map, and what clients did to the name that is complained about.
+ */
+import type { Plan } from './plan.js';
+import { sizeOf } from './shorten.js';
+
+const complaintsTold = 3;
+const linesTold = 120;
+
+/** What a complaint means, by how it begins: the promise that is broken, in a sentence. */
+const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
+  [/Not linearizable/, 'S2: no order of the operations explains what the clients were told.'],
+  [/has versions/, 'S6: one request took effect twice.'],
+  [/names .* and /, 'F27: one version names two contents.'],
+  [/Went back/, 'S2: somebody was told an older version after a newer one.'],
+  [/Slot epoch .* with /, 'F23: receipts under one slot epoch speak of different sets of copies.'],
+  [/Bad bytes/, 'S5: a reader was given bytes that no client wrote.'],
+  [/is not whole/, 'S7: after all faults ended the wanted copies did not come back in time.'],
+  [/did not end within|was never answered|Not settled/, 'S9: a client waits for ever although everything is healed.'],
+  [/ended by itself|Nobody handled/, 'A process ended of a bug.'],
+  [/on p\d+: the digest/, 'F22: a digest does not say what the entries are.'],
+  [/Slot \d+, p\d+ and p\d+/, 'S1, S7: in-sync copies of a slot differ although nothing is under way.'],
+  [/Slot \d+ on p\d+/, 'S1: an in-sync copy lacks bytes that its entry names.'],
+  [/segments belong to no file/, 'F13: segments that nobody names are never swept.'],
+];
+
+/** Half a page or more of text, with line ends. `trace` has one line for each happening, its time first. */
+export function story(plan: Plan, trace: readonly string[], complaints: readonly string[]): string {
+  const concerned = namesIn(complaints);
+  const told = trace.map((line) => tellOf(line, concerned)).filter((line) => line !== undefined);
+  return [
+    `What is wrong: ${(complaints[0] ?? 'nothing').split('\n')[0]}`,
+    `What that means: ${complaints.map(meaningOf).find((text) => text !== undefined) ?? 'see docs/safety.md.'}`,
+    '',
+    'What was set up',
+    ...setUp(plan).map(indented),
+    '',
+    `What happened (virtual seconds${concerned.length > 0 ? `; of the files, only ${concerned.join(', ')}` : ''})`,
+    ...shortened(told).map(indented),
+    '',
+    complaints.length > 1 ? `What was found, ${complaints.length} complaints in all` : 'What was found',
+    ...complaints
+      .slice(0, complaintsTold)
+      .flatMap((complaint) => complaint.split('\n').slice(0, 6))
+      .map(indented),
+    '',
+  ].join('\n');
+}
+
+function indented(line: string): string {
+  return `  ${line}`;
+}
+
+export function meaningOf(complaint: string): string | undefined {
+  return meanings.find(([begin]) => begin.test(complaint))?.[1];
+}
+
+function setUp({ seed, setting, faults, clients }: Plan): string[] {
+  const { peers, spares, replicas, minInSync, slots, reads } = setting;
+  const active = clients.filter(({ steps }) => steps.length > 0);
+  const later = spares > 0 ? `, ${spares} more may join` : '';
+  return [
+    `Seed ${seed}: ${peers} peers${later}; ${replicas} copies wanted, at least ${minInSync} for a write; ${slots} slots.`,
+    'Host 10.0.0.100 is the master, 10.0.0.1 runs peer p1, and so on; "#2" is the second start of a process.',
+    `Reads are answered ${reads === 'lease' ? 'by lease' : 'after a round trip'}. ` +
+      `${active.length} clients (${active.map(({ worker }) => worker).join(', ')}), ` +
+      `${faults.length} faults, ${sizeOf({ seed, setting, faults, clients })} events in all.`,
+  ];
+}
+
+/** Names of files, or none when the complaints are about something else. */
+function namesIn(complaints: readonly string[]): string[] {
+  const [first = ''] = complaints;
+  return [...new Set(first.match(/name-\d+/g) ?? [])];
+}
+
+/** The line for people; undefined when it does not matter. */
+function tellOf(line: string, concerned: readonly string[]): string | undefined {
+  const match = /^\s*([\d.]+) (.*)$/s.exec(line);
+  if (match === null) return undefined;
+  const [, atMs = '', text = ''] = match;
+  const said = sentenceOf(text, concerned);
+  return said === undefined ? undefined : `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${said}`;
+}
+
+function sentenceOf(text: string, concerned: readonly string[]): string | undefined {
+  if (text.startsWith('--- ')) return `[fault] ${text.slice(4)}`;
+  if (text.startsWith('    ')) return operationOf(text.trim(), concerned);
+  const logged = /^(\S+) (debug|info|warn|error) (.*?) (\{.*\})$/s.exec(text);
+  if (logged === null) return text;
+  const [, who = '', level = '', message = '', fields = ''] = logged;
+  if (level === 'debug' || quiet.some((pattern) => pattern.test(message))) return undefined;
+  const isEvent = fields.includes('"kind":');
+  if (isEvent) return `${who}: ${message}`;
+  return level === 'info' && !loud.test(message) ? undefined : `${who}: ${message} ${briefly(fields)}`.trim();
+}
+
+const quiet = [/^Connection closed/, /^The cluster is/, /^housekeeping/];
+const loud = /levelled|in step|handed over|dropped a surplus|stray/;
+
+/** The few fields that say where. */
+function briefly(fields: string): string {
+  const { slot, peer, error, why } = JSON.parse(fields) as Record<string, unknown>;
+  const parts = [slot === undefined ? '' : `slot ${slot}`, `${peer ?? ''}`, `${why ?? error ?? ''}`.slice(0, 100)];
+  const said = parts.filter((part) => part !== '').join(', ');
+  return said === '' ? '' : `(${said})`;
+}
+
+/** "c0 put c0:3 to name-1 → done 5.2" */
+function operationOf(text: string, concerned: readonly string[]): string | undefined {
+  const match = /^(\S+) (\S+) (\{.*?\}) → (\{.*\})$/s.exec(text);
+  if (match === null) return text;
+  const [, worker = '', name = '', action = '', outcome = ''] = match;
+  if (concerned.length > 0 && !concerned.includes(name)) return undefined;
+  const { kind, value, ifVersion, ifAbsent } = JSON.parse(action) as Record<string, string>;
+  const { state, version, value: seen, code } = JSON.parse(outcome) as Record<string, string>;
+  const condition = ifVersion === undefined ? (ifAbsent ? ' if absent' : '') : ` if ${ifVersion}`;
+  const what = `${kind}${value === undefined ? '' : ` ${value}`}${condition}`;
+  const told = [state, code, seen, version === undefined ? undefined : `as version ${version}`];
+  return `${worker} ${what} of ${name} → ${told.filter((part) => part !== undefined).join(' ')}`;
+}
+
+/** The same line again and again is told once; of a long story the beginning and the end. */
+function shortened(lines: readonly string[]): string[] {
+  const folded: { text: string; line: string; count: number }[] = [];
+  for (const line of lines) {
+    const text = line.slice(10);
+    const last = folded.at(-1);
+    if (last?.text === text) last.count++;
+    else folded.push({ text, line, count: 1 });
+  }
+  const all = folded.map(({ line, count }) => (count > 1 ? `${line} (${count} times)` : line));
+  if (all.length <= linesTold) return all;
+  const head = Math.floor(linesTold / 4);
+  const left = all.length - linesTold;
+  return [...all.slice(0, head), `… ${left} lines left out: run it with --trace to see all`, ...all.slice(head + left)];
+}
