@@ -64,10 +64,10 @@ async function handOver(parts: HandoverParts, asked: readonly Wish[]): Promise<v
   await Promise.race([Promise.all(wishes.map(drain)), sleep(parts.clock, drainWithinMs)]);
   // Nothing was asked yet, so nothing can have been decided: without a master the slots go on here (S9).
   const ready = parts.master.isConnected ? wishes.filter((wish) => drained.has(wish)) : [];
-  for (const wish of wishes) if (!ready.includes(wish)) wish.led.startServing();
+  for (const wish of wishes) if (!ready.includes(wish)) parts.leadership.goOn(wish.led);
   if (ready.length === 0) return;
   await parts.master.change(ready.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
   const kept = ready.filter(({ led }) => !led.isOver);
-  for (const { led } of kept) led.startServing();
+  for (const { led } of kept) parts.leadership.goOn(led);
   parts.log.info({ slots: ready.length - kept.length, kept: kept.length }, 'handed over');
 }

@@ -102,6 +102,12 @@ export class Leadership {
     this.#queueJoins(led);
   }
 
+  /** A sealed slot serves on here: also whoever was named as joining while it was sealed is copied now (S7). */
+  goOn(led: LedSlot): void {
+    led.startServing();
+    this.#queueJoins(led);
+  }
+
   #stepDown(led: LedSlot): void {
     led.stepDown();
     this.#led.delete(led.slot);

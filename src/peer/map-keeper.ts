@@ -1,16 +1,17 @@
 /**
  * The last cluster map this peer accepted: which maps it takes, and in which order a new one takes effect.
  *
- * A map of another lineage, an older one, or an equal epoch with other contents is refused: it comes from a cloned or
- * restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and promises are
+ * An older map is ignored; one of another lineage, or an equal epoch with other contents, is refused: it comes from a
+ * cloned or restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and promises are
  * durable (F4). Serves S3, S9.
  */
 import type { ClusterMap } from '../cluster/map.js';
+import { sameBytes } from '../core/checksum.js';
 import { type Deferred, defer } from '../core/deferred.js';
 import type { Clock } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
 import type { IndexStore } from '../core/storage.js';
-import { decodeMap, encodeMap } from '../protocol/map-codec.js';
+import { decodeMap } from '../protocol/map-codec.js';
 import { raisePromises } from './entry-index.js';
 import { seal, unsealOrFail } from './index-layout.js';
 
@@ -57,17 +58,24 @@ export class MapKeeper {
     return this.#encoded;
   }
 
-  /** Resolves when the map, or a newer one, is durable here. Refuses a map that must not be believed. */
-  async accept(map: ClusterMap): Promise<void> {
-    if (this.#map === undefined || isNewer(this.#map, map)) {
-      this.#map = map;
-      this.#encoded = encodeMap(map);
-      this.#events.onMap(map);
-      const changed = this.#changed;
-      this.#changed = defer();
-      changed.resolve();
-    }
+  /**
+   * Resolves when the map, or a newer one, is durable here. Refuses one that is malformed or must not be believed.
+   * Every change brings its map twice, pushed and as an answer: the second time costs a comparison of bytes.
+   */
+  async accept(encoded: Uint8Array): Promise<void> {
+    if (this.#encoded === undefined || !sameBytes(this.#encoded, encoded)) this.#take(encoded.slice());
     await this.makeDurable();
+  }
+
+  #take(encoded: Uint8Array): void {
+    const map = decodeMap(encoded);
+    if (this.#map !== undefined && !isNewer(this.#map, map)) return;
+    this.#map = map;
+    this.#encoded = encoded;
+    this.#events.onMap(map);
+    const changed = this.#changed;
+    this.#changed = defer();
+    changed.resolve();
   }
 
   /** Resolves when the newest map is durable; tries again what a full disk has refused. Throws `no-space`. */

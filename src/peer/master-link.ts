@@ -5,7 +5,6 @@
  * Changes asked in the same moment travel together; a request whose answer was lost is asked again, which is harmless
  * because each change names the slotEpoch it acts on (F17, F18). Every answer carries the map after it. Serves S1, S9.
  */
-import type { ClusterMap } from '../cluster/map.js';
 import { type Deferred, defer } from '../core/deferred.js';
 import type { Environment } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
@@ -13,7 +12,6 @@ import { DfsError, isRefusal } from '../core/errors.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
-import { decodeMap } from '../protocol/map-codec.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { openSession, type Session } from '../protocol/session.js';
 import type { ClusterClock } from './cluster-clock.js';
@@ -34,7 +32,7 @@ export interface MasterLinkParts {
   /** Of the map this peer follows. */
   lineage(): string | undefined;
   /** Resolves when the map is durable here. */
-  onMap(map: ClusterMap): Promise<void>;
+  onMap(encoded: Uint8Array): Promise<void>;
   onJoined(clusterId: string, peerId: PeerId): Promise<void>;
   /** The master has refused this start for a while: the process must end with the sentence. */
   onRejected(error: DfsError): void;
@@ -118,7 +116,7 @@ export class MasterLink {
     if (session === undefined) return false;
     try {
       const answer = await session.request('change', { changes }, { timeoutMs: changeTimeoutMs });
-      if (answer.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+      if (answer.payload !== undefined) await this.#parts.onMap(answer.payload);
       return true;
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
@@ -138,7 +136,7 @@ export class MasterLink {
 
   async goodbye(): Promise<void> {
     const answer = await this.#session?.request('goodbye', {}, { timeoutMs: changeTimeoutMs });
-    if (answer?.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+    if (answer?.payload !== undefined) await this.#parts.onMap(answer.payload);
   }
 
   /** The newest map of the master, if it is newer. */
@@ -148,7 +146,7 @@ export class MasterLink {
       { newerThan: this.#parts.mapEpoch(), waitMs: 0 },
       { timeoutMs: changeTimeoutMs },
     );
-    if (answer?.payload !== undefined) await this.#parts.onMap(decodeMap(answer.payload));
+    if (answer?.payload !== undefined) await this.#parts.onMap(answer.payload);
   }
 
   async #keepJoined(): Promise<void> {
@@ -194,7 +192,7 @@ export class MasterLink {
       );
       if (answer.payload === undefined) throw new DfsError('invalid', 'The master answered a join without a map');
       await this.#parts.onJoined(answer.header.clusterId, answer.header.peerId);
-      await this.#parts.onMap(decodeMap(answer.payload));
+      await this.#parts.onMap(answer.payload);
       environment.log.info({ master: address, peer: answer.header.peerId }, 'joined');
       this.#session = session;
       this.#hasJoined = true;

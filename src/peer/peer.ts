@@ -11,7 +11,6 @@ import type { Connection, ConnectionHandler, Listener } from '../core/network.js
 import type { ByteStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
-import { decodeMap } from '../protocol/map-codec.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { acceptSession, type HelloReply, type HelloRequest, type Incoming, type Session } from '../protocol/session.js';
 import { Admission } from './admission.js';
@@ -110,7 +109,7 @@ export class Peer {
       advertised: (yourAddress) => this.#advertised(yourAddress),
       mapEpoch: () => this.#maps.epoch,
       lineage: () => this.#maps.map?.lineage,
-      onMap: (map) => this.#acceptMap(map),
+      onMap: (encoded) => this.#maps.accept(encoded),
       onJoined: (clusterId, peerId) => stores.folder.saveJoined(clusterId, peerId),
       onRejected: (error) => options.onFatal(error),
       onFailure: (error) => options.onFatal(error),
@@ -168,10 +167,6 @@ export class Peer {
 
   // --- Maps ----------------------------------------------------------------------------------------------------------
 
-  async #acceptMap(map: ClusterMap): Promise<void> {
-    await this.#maps.accept(map);
-  }
-
   #onMap(map: ClusterMap): void {
     map.slots.forEach((record, slot) => {
       this.#grants.refuseBelow(slot, record.slotEpoch);
@@ -218,7 +213,7 @@ export class Peer {
     const header = { newerThan: this.#maps.epoch, waitMs: 0 };
     const ask = async (peer: PeerRecord): Promise<void> => {
       const answer = await engine?.calls.ask(peer, 'map', header, { timeoutMs: timing.connectTimeoutMs });
-      if (answer?.payload !== undefined) await this.#acceptMap(decodeMap(answer.payload));
+      if (answer?.payload !== undefined) await this.#maps.accept(answer.payload);
     };
     await Promise.all(reached.map(ask));
   }
@@ -257,7 +252,7 @@ export class Peer {
         maps: this.#maps,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
-        acceptMap: (map) => this.#acceptMap(map),
+        acceptMap: (encoded) => this.#maps.accept(encoded),
       },
       request,
     );

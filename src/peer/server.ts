@@ -1,9 +1,7 @@
 /**
  * Which part of the peer answers which message.
  */
-import type { ClusterMap } from '../cluster/map.js';
 import { refuse } from '../core/errors.js';
-import { decodeMap } from '../protocol/map-codec.js';
 import type { MessageName, ReplyOf } from '../protocol/messages.js';
 import type { AnyIncoming, Incoming, Outgoing } from '../protocol/session.js';
 import type { Engine } from './engine.js';
@@ -15,7 +13,7 @@ export interface ServerParts {
   readonly maps: MapKeeper;
   engine(): Engine | undefined;
   onPing(request: Incoming<'ping'>): ReplyOf<'ping'>;
-  acceptMap(map: ClusterMap): Promise<void>;
+  acceptMap(encoded: Uint8Array): Promise<void>;
 }
 
 type Handler<N extends MessageName> = (engine: Engine, request: Incoming<N>) => Promise<Outgoing>;
@@ -68,7 +66,7 @@ export async function serve(parts: ServerParts, request: AnyIncoming): Promise<O
 
 async function onPushedMap(parts: ServerParts, request: Incoming<'push-map'>): Promise<Outgoing> {
   if (request.payload === undefined) refuse('invalid', 'A pushed map has a payload');
-  await parts.acceptMap(decodeMap(request.payload));
+  await parts.acceptMap(request.payload);
   return replied({ epoch: parts.maps.epoch });
 }
 
