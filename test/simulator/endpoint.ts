@@ -1,18 +1,36 @@
 /**
  * One end of a simulated connection, with the way to the other end: what was sent and has not arrived, and what has
  * arrived and was not read.
+ *
+ * As with TCP: what is sent in one go arrives in one go, in order; a cut link only delays it, the longer the cut the
+ * longer after its healing, so that an old connection may speak up when a newer one is in use already.
  */
-import { blockSums, foldSums } from '../../src/core/checksum.js';
 import type { Address } from '../../src/core/ids.js';
+import { limits } from '../../src/core/limits.js';
 import type { Connection, ConnectionHandler, Frame } from '../../src/core/network.js';
-import { packPlain, unpackPlain } from '../../src/protocol/codec.js';
+import { FrameDecoder, WireViolation } from '../../src/protocol/frame.js';
 import type { Seeded } from '../contract/seeded.js';
+import { chunksOf, copyFrame, encodeFrame } from './frame-passing.js';
 import type { SimNetwork } from './network.js';
 import type { SimProcess } from './virtual-clock.js';
 
-type Item =
-  | { readonly kind: 'frame'; readonly frame: Frame; readonly sizeBytes: number; readonly onFlushed?: () => void }
-  | { readonly kind: 'end'; readonly reason: string };
+interface FrameItem {
+  readonly kind: 'frame';
+  /** Itself, or its bytes. */
+  readonly content: Frame | Buffer;
+  readonly sizeBytes: number;
+  readonly onFlushed: (() => void) | undefined;
+}
+
+type Item = FrameItem | { readonly kind: 'end'; readonly reason: string };
+
+/** What was sent in one go. */
+interface Batch {
+  readonly items: Item[];
+  readonly sentInEvent: number;
+  /** Its time has come; it arrives unless the link is cut. */
+  isDue: boolean;
+}
 
 export interface EndpointOptions {
   readonly localAddress: Address;
@@ -22,20 +40,34 @@ export interface EndpointOptions {
 }
 
 const headBytes = 100;
-const retransmitMaxMs = 200;
-const bytesPerMs = 100_000;
+const gatheredBytesMax = 8 * 1024;
+const roomBytes = limits.replyBytesInFlightMax / 2;
+const retransmitMs = 200;
+/** A sender waits for about as long as the cut has lasted before it tries again, up to this. */
+const retransmitMsMax = 8000;
+const progressEveryMs = 500;
+const endWithinMs = 2000;
+
+const closedByOther = 'The other side closed the connection';
+const resetByOther = 'The connection was reset by the other side';
 
 export class Endpoint implements Connection {
   readonly localAddress: Address;
   readonly remoteAddress: Address;
+  readonly host: string;
+  readonly remoteHost: string;
   readonly process: SimProcess;
   readonly #network: SimNetwork;
   readonly #chance: Seeded;
   #other: Endpoint | undefined;
   #handler: ConnectionHandler | undefined;
+  readonly #decoder: FrameDecoder | undefined;
   /** Sent by this end, not yet at the other host. */
-  readonly #underWay: Item[] = [];
-  #isMoving = false;
+  readonly #underWay: Batch[] = [];
+  #lastArrivalMs = 0;
+  /** Since when the first batch under way waits for a cut link. */
+  #stalledSinceMs: number | undefined;
+  #retransmitAtMs = 0;
   /** At this host, not yet taken by the program. */
   readonly #arrived: Item[] = [];
   #isReadDue = false;
@@ -45,8 +77,11 @@ export class Endpoint implements Connection {
   /** The host still answers for the closed connection. */
   #isGone = false;
   queuedBytes = 0;
-  deliveredBytes = 0;
-  receivedPayloadBytes = 0;
+  #takenBytes = 0;
+  #readPayloadBytes = 0;
+  /** Of a large transfer still under way: to the other end, from the other end. */
+  #sentPartBytes = 0;
+  #receivedPartBytes = 0;
   #drainWaiters: (() => void)[] = [];
 
   constructor(network: SimNetwork, process: SimProcess, options: EndpointOptions) {
@@ -54,16 +89,18 @@ export class Endpoint implements Connection {
     this.process = process;
     this.localAddress = options.localAddress;
     this.remoteAddress = options.remoteAddress;
+    this.host = hostOf(options.localAddress);
+    this.remoteHost = hostOf(options.remoteAddress);
     this.#chance = options.chance;
+    if (network.usesCodec) {
+      this.#decoder = new FrameDecoder({
+        admit: (head, payloadBytes) => this.#handler?.admit(head, payloadBytes),
+        onFrame: (frame) => {
+          if (!this.#isClosed) this.#handler?.onFrame(frame);
+        },
+      });
+    }
     network.onOpened(this);
-  }
-
-  get host(): string {
-    return hostOf(this.localAddress);
-  }
-
-  get remoteHost(): string {
-    return hostOf(this.remoteAddress);
   }
 
   connectTo(other: Endpoint): void {
@@ -72,69 +109,79 @@ export class Endpoint implements Connection {
 
   setHandler(handler: ConnectionHandler): void {
     this.#handler = handler;
-    this.#readSoon();
+    if (this.#arrived.length > 0) this.#readSoon();
   }
 
   // --- As the program sees it ----------------------------------------------------------------------------------------
+
+  get deliveredBytes(): number {
+    return this.#takenBytes + this.#sentPartBytes;
+  }
+
+  get receivedPayloadBytes(): number {
+    return (this.#decoder?.receivedPayloadBytes ?? this.#readPayloadBytes) + this.#receivedPartBytes;
+  }
 
   send(frame: Frame, onFlushed?: () => void): void {
     if (this.#isClosed || this.#isEnding) {
       if (onFlushed) this.#network.world.schedule(0, onFlushed, { process: this.process });
       return;
     }
+    const content = this.#decoder === undefined ? copyFrame(frame) : encodeFrame(frame);
     const sizeBytes = headBytes + (frame.payload?.length ?? 0);
     this.#network.world.note(frame.kind, frame.requestId, sizeBytes);
+    this.#network.world.note(frame.kind, frame.requestId, sizeBytes);
     this.queuedBytes += sizeBytes;
-    const item = { kind: 'frame', frame: asArrived(frame), sizeBytes } as const;
-    this.#underWay.push(onFlushed === undefined ? item : { ...item, onFlushed });
-    this.#move();
+    this.#post({ kind: 'frame', content, sizeBytes, onFlushed }, sizeBytes);
   }
 
   drained(): Promise<void> {
-    if (this.#isClosed || this.queuedBytes === 0) return Promise.resolve();
+    if (this.#isClosed || this.queuedBytes <= roomBytes) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
   }
 
   pauseReading(): void {
     this.#isPaused = true;
+    this.#decoder?.pause();
   }
 
   resumeReading(): void {
     this.#isPaused = false;
-    this.#readSoon();
+    if (this.#arrived.length > 0 || this.#decoder?.isPaused) this.#readSoon();
   }
 
   close(reason: string): void {
-    if (this.#isClosed) return;
-    // What the kernel has taken may still arrive, or the reset overtakes it.
-    if (this.#chance.isLikely(0.5)) this.#underWay.length = 0;
-    this.#underWay.push({ kind: 'end', reason: 'The other side closed the connection' });
-    this.#move();
-    this.#finish(reason);
+    if (!this.#isClosed) this.#close(reason, false);
   }
 
   end(): void {
     if (this.#isClosed || this.#isEnding) return;
     this.#isEnding = true;
-    this.#underWay.push({ kind: 'end', reason: 'The other side closed the connection' });
-    this.#move();
-    this.#network.world.schedule(5, () => this.#finish('This side closed the connection'), { process: this.process });
+    this.#post({ kind: 'end', reason: closedByOther });
+    const finish = (): void => this.#finish('This side closed the connection', false);
+    this.#network.world.schedule(this.#chance.between(0, endWithinMs), finish, { process: this.process });
   }
 
   // --- As the network sees it ----------------------------------------------------------------------------------------
 
-  /** A link was healed, or a host is up again. */
+  /** A link was healed, or a host is up again: what waits is sent again at the sender's next attempt. */
   retry(): void {
-    if (this.#isMoving || this.#underWay.length === 0) return;
-    this.#move(this.#chance.between(0, retransmitMaxMs));
+    const { world } = this.#network;
+    if (this.#stalledSinceMs === undefined || this.#retransmitAtMs > world.nowMs) return;
+    if (!this.#network.isOpen(this.host, this.remoteHost)) return;
+    const waitedMs = world.nowMs - this.#stalledSinceMs;
+    const delayMs = this.#chance.between(0, Math.min(retransmitMs + waitedMs, retransmitMsMax));
+    this.#retransmitAtMs = world.nowMs + delayMs;
+    world.schedule(delayMs, () => this.#advance());
   }
 
+  /** Ends the connection for both sides, each in its own time; what is under way may still arrive. */
   breakBoth(reason: string): void {
     for (const end of [this, this.#other]) {
       if (end === undefined) continue;
-      end.#underWay.length = 0;
-      end.#arrived.length = 0;
-      this.#network.world.schedule(0, () => end.#finish(reason), { process: end.process });
+      if (this.#chance.isLikely(0.5)) end.#dropUnderWay();
+      const delayMs = this.#chance.isLikely(0.5) ? 0 : this.#chance.between(0, 50);
+      this.#network.world.schedule(delayMs, () => end.#finish(reason, false), { process: end.process });
     }
   }
 
@@ -144,104 +191,188 @@ export class Endpoint implements Connection {
     this.#arrived.length = 0;
     if (this.#network.isDown(this.host)) {
       this.#underWay.length = 0;
+      this.#network.onGone(this);
       return;
     }
-    const kept = this.#chance.below(this.#underWay.length + 1);
-    this.#underWay.length = kept;
-    this.#underWay.push({ kind: 'end', reason: 'The connection was reset by the other side' });
-    this.#move();
+    this.#underWay.length = this.#chance.below(this.#underWay.length + 1);
+    this.#post({ kind: 'end', reason: resetByOther });
   }
 
-  #move(delayMs = this.#network.delayMs(this.#chance)): void {
-    const [next] = this.#underWay;
-    if (this.#isMoving || next === undefined) return;
-    this.#isMoving = true;
-    const transferMs = next.kind === 'frame' ? next.sizeBytes / bytesPerMs : 0;
-    this.#network.world.schedule(delayMs + transferMs, () => {
-      this.#isMoving = false;
-      this.#arriveNext();
+  /** With what was sent in the same event and has not left yet, or on its own. */
+  #post(item: Item, sizeBytes = 0): void {
+    const { world } = this.#network;
+    const last = this.#underWay.at(-1);
+    const isSameGo = last?.sentInEvent === world.eventCount && !last.isDue && sizeBytes < gatheredBytesMax;
+    if (isSameGo && !this.#chance.isLikely(0.1)) {
+      last.items.push(item);
+      return;
+    }
+    const batch: Batch = { items: [item], sentInEvent: world.eventCount, isDue: false };
+    this.#underWay.push(batch);
+    const leavesMs = Math.max(this.#lastArrivalMs, world.nowMs + this.#network.delayMs(this.#chance));
+    this.#lastArrivalMs = this.#network.transferEndMs(this.host, this.remoteHost, { sizeBytes, fromMs: leavesMs });
+    this.#reportProgress(sizeBytes, leavesMs);
+    world.schedule(this.#lastArrivalMs - world.nowMs, () => {
+      batch.isDue = true;
+      this.#advance();
     });
   }
 
-  #arriveNext(): void {
-    const other = this.#other;
-    if (other === undefined || !this.#network.isOpen(this.host, this.remoteHost)) return;
-    const item = this.#underWay.shift();
-    if (item === undefined) return;
-    if (other.#isGone) this.#onReset();
-    else other.#arrive(item);
-    this.#move();
+  /** A large transfer over a slow link shows both sides that it goes on. */
+  #reportProgress(sizeBytes: number, fromMs: number): void {
+    const { world } = this.#network;
+    const lastsMs = this.#lastArrivalMs - fromMs;
+    const partBytes = Math.floor((sizeBytes * progressEveryMs) / lastsMs);
+    for (let afterMs = progressEveryMs; afterMs < lastsMs; afterMs += progressEveryMs) {
+      world.schedule(fromMs - world.nowMs + afterMs, () => {
+        if (this.#underWay.length === 0 || !this.#network.isOpen(this.host, this.remoteHost)) return;
+        this.#sentPartBytes += partBytes;
+        if (this.#other !== undefined) this.#other.#receivedPartBytes += partBytes;
+      });
+    }
+  }
+
+  #advance(): void {
+    const { world } = this.#network;
+    for (let batch = this.#underWay[0]; batch?.isDue; batch = this.#underWay[0]) {
+      if (!this.#network.isOpen(this.host, this.remoteHost)) {
+        this.#stalledSinceMs ??= world.nowMs;
+        return;
+      }
+      if (world.nowMs < this.#retransmitAtMs) return;
+      this.#stalledSinceMs = undefined;
+      this.#underWay.shift();
+      this.#sentPartBytes = 0;
+      const other = this.#other;
+      if (other === undefined || other.#isGone) this.#onReset();
+      else other.#arrive(batch.items);
+    }
+    if (this.#isClosed && this.#underWay.length === 0) this.#network.onGone(this);
   }
 
   /** The other host knows nothing of this connection. */
   #onReset(): void {
-    this.#underWay.length = 0;
-    if (this.#isClosed) {
-      this.#network.onGone(this);
-      return;
-    }
-    this.#network.world.schedule(
-      this.#network.delayMs(this.#chance),
-      () => this.#finish('The connection was reset by the other side'),
-      { process: this.process },
-    );
+    this.#dropUnderWay();
+    if (this.#isClosed) return;
+    const delayMs = this.#network.delayMs(this.#chance);
+    this.#network.world.schedule(delayMs, () => this.#finish(resetByOther, false), { process: this.process });
   }
 
-  #arrive(item: Item): void {
-    if (this.#isClosed) this.#taken(item);
-    else {
-      this.#arrived.push(item);
-      this.#readSoon();
+  #arrive(items: readonly Item[]): void {
+    this.#receivedPartBytes = 0;
+    if (this.#isClosed) {
+      for (const item of items) this.#taken(item);
+      return;
     }
+    this.#arrived.push(...items);
+    if (this.#isReadDue || this.#handler === undefined) return;
+    // A program that runs reads at once; one that is paused finds the socket readable when it goes on.
+    if (!this.#network.world.enter(this.process, () => this.#read())) this.#readSoon();
   }
 
   #readSoon(): void {
     if (this.#isReadDue || this.#isClosed) return;
     this.#isReadDue = true;
-    this.#network.world.schedule(0, () => this.#read(), { process: this.process });
+    const read = (): void => {
+      this.#isReadDue = false;
+      this.#read();
+    };
+    this.#network.world.schedule(0, read, { process: this.process });
   }
 
-  /** One frame, or all there are: as the chunks of a stream may fall. */
+  /** All there is, or part of it first: as the chunks of a stream may fall. */
   #read(): void {
-    this.#isReadDue = false;
-    const isWhole = this.#chance.isLikely(0.5);
-    do {
-      if (this.#isPaused || this.#isClosed || this.#handler === undefined) return;
+    const handler = this.#handler;
+    if (handler === undefined || this.#isPaused) return;
+    if (this.#decoder?.isPaused) this.#decode(this.#decoder, []);
+    if (this.#isPaused || this.#isClosed) return;
+    let count = this.#arrived.length;
+    if (count > 1 && this.#chance.isLikely(0.3)) count = 1 + this.#chance.below(count - 1);
+    if (this.#decoder === undefined) this.#readFrames(count, handler);
+    else this.#readBytes(count, this.#decoder);
+    if (this.#arrived.length > 0 && !this.#isPaused) this.#readSoon();
+  }
+
+  #readFrames(count: number, handler: ConnectionHandler): void {
+    for (let rest = count; rest > 0; rest--) {
+      if (this.#isPaused || this.#isClosed) return;
       const item = this.#arrived.shift();
       if (item === undefined) return;
-      this.#take(item, this.#handler);
+      if (item.kind === 'end') {
+        this.#finish(item.reason, false);
+        return;
+      }
+      this.#takeFrame(item.content as Frame, handler);
       this.#taken(item);
-    } while (isWhole);
-    if (this.#arrived.length > 0) this.#readSoon();
+    }
   }
 
-  #take(item: Item, handler: ConnectionHandler): void {
-    if (item.kind === 'end') {
-      this.#finish(item.reason);
-      return;
-    }
-    const { payload, sums: _computed, ...head } = item.frame;
+  #takeFrame(frame: Frame, handler: ConnectionHandler): void {
+    const { payload, sums: _computed, ...head } = frame;
     const violation = handler.admit(head, payload?.length ?? 0);
     if (violation !== undefined) {
-      this.#network.world.complaints.push(`${this.process.name} closes a connection: ${violation}`);
-      this.close(violation);
+      this.#onViolation(violation);
       return;
     }
-    this.receivedPayloadBytes += payload?.length ?? 0;
-    handler.onFrame(item.frame);
+    this.#readPayloadBytes += payload?.length ?? 0;
+    handler.onFrame(frame);
+  }
+
+  #readBytes(count: number, decoder: FrameDecoder): void {
+    const items = this.#arrived.splice(0, count);
+    const frames = items.filter((item) => item.kind === 'frame');
+    for (const item of frames) this.#taken(item);
+    const pieces = frames.map(({ content }) => content as Buffer);
+    this.#decode(decoder, pieces);
+    const end = items.find((item) => item.kind === 'end');
+    if (end === undefined || this.#isClosed) return;
+    // What a paused decoder holds stands before the end.
+    if (this.#isPaused) this.#arrived.unshift(end);
+    else this.#finish(end.reason, false);
+  }
+
+  #decode(decoder: FrameDecoder, pieces: readonly Buffer[]): void {
+    try {
+      if (decoder.isPaused) decoder.resume();
+      if (pieces.length === 0) return;
+      for (const chunk of chunksOf(pieces, this.#chance)) if (!this.#isClosed) decoder.push(chunk);
+    } catch (error) {
+      if (!(error instanceof WireViolation)) throw error;
+      this.#onViolation(error.message);
+    }
+  }
+
+  #onViolation(violation: string): void {
+    this.#network.world.complaints.push(`${this.process.name} closes a connection: ${violation}`);
+    if (!this.#isClosed) this.#close(violation, true);
+  }
+
+  #close(reason: string, isViolation: boolean): void {
+    // What the kernel has taken may still arrive, or the reset overtakes it.
+    if (this.#chance.isLikely(0.5)) this.#dropUnderWay();
+    this.#post({ kind: 'end', reason: closedByOther });
+    this.#finish(reason, isViolation);
+  }
+
+  #dropUnderWay(): void {
+    for (const { items } of this.#underWay.splice(0)) for (const item of items) this.#flushed(item);
+  }
+
+  #flushed(item: Item): void {
+    if (item.kind === 'end' || item.onFlushed === undefined) return;
+    this.#network.world.schedule(0, item.onFlushed, { process: this.process });
   }
 
   #taken(item: Item): void {
     if (item.kind === 'frame' && this.#other !== undefined) this.#other.#onTaken(item);
   }
 
-  #onTaken(item: Item & { kind: 'frame' }): void {
+  #onTaken(item: FrameItem): void {
     if (this.#isClosed) return;
     this.queuedBytes -= item.sizeBytes;
-    this.deliveredBytes += item.sizeBytes;
-    const { onFlushed } = item;
-    if (onFlushed !== undefined) this.#network.world.schedule(0, onFlushed, { process: this.process });
-    if (this.queuedBytes === 0) this.#wakeDrained();
+    this.#takenBytes += item.sizeBytes;
+    this.#flushed(item);
+    if (this.queuedBytes <= roomBytes) this.#wakeDrained();
   }
 
   #wakeDrained(): void {
@@ -250,31 +381,18 @@ export class Endpoint implements Connection {
     }
   }
 
-  #finish(reason: string): void {
+  #finish(reason: string, isViolation: boolean): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#isGone = true;
-    for (const item of this.#underWay) {
-      if (item.kind === 'frame' && item.onFlushed !== undefined) {
-        this.#network.world.schedule(0, item.onFlushed, { process: this.process });
-      }
-    }
+    for (const { items } of this.#underWay) for (const item of items) this.#flushed(item);
     for (const item of this.#arrived.splice(0)) this.#taken(item);
     this.#wakeDrained();
-    this.#handler?.onClose(reason, false);
+    this.#handler?.onClose(reason, isViolation);
     if (this.#underWay.length === 0) this.#network.onGone(this);
   }
 }
 
 function hostOf(address: Address): string {
   return address.slice(0, address.lastIndexOf(':'));
-}
-
-/** As the bytes would make it: a plain header, a payload of its own, computed sums. */
-function asArrived(frame: Frame): Frame {
-  const header = unpackPlain(new Uint8Array(packPlain(frame.header)));
-  if (!frame.payload?.length) return { ...frame, header, payload: undefined, sums: undefined };
-  const sums = blockSums(frame.payload);
-  const damaged = frame.sums !== undefined && foldSums(frame.sums) !== foldSums(sums);
-  return { ...frame, header, payload: frame.payload.slice(), sums, damaged };
 }

@@ -1,6 +1,10 @@
 /**
  * An index in memory as LMDB with group commit behaves: bodies run in order, those given while a commit is under way
  * share the next one, and nobody outside sees a write before its commit is durable.
+ *
+ * A commit that a crash interrupts is there or not, as a whole. When only the process was killed, the system may have
+ * taken the commit though the disk has not: the next process sees it, and a power cut before the next commit may take
+ * it back, but never without those after it.
  */
 import { Bug } from '../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../src/core/errors.js';
@@ -12,11 +16,13 @@ import {
   indexTables,
   type RangeOptions,
 } from '../../src/core/storage.js';
-import type { DiskFault, DiskWorld } from './memory-storage.js';
+import { type CrashReport, writeBackMs } from './memory-files.js';
+import type { DiskFault, DiskWorld, SkippedSteps } from './memory-storage.js';
+import { Rows } from './sorted-rows.js';
 
-interface Write {
+export interface IndexWrite {
   readonly table: IndexTable;
-  readonly key: string;
+  readonly key: Uint8Array;
   /** Undefined: deleted. */
   readonly value: Uint8Array | undefined;
 }
@@ -27,84 +33,99 @@ interface Body {
   reject(error: unknown): void;
 }
 
-/** Rows in order of their keys. */
-class Rows {
-  readonly values = new Map<string, Uint8Array>();
-  #keys: string[] | undefined = [];
+type Tables = Readonly<Record<IndexTable, Rows>>;
 
-  put(key: string, value: Uint8Array): void {
-    if (!this.values.has(key)) this.#keys = undefined;
-    this.values.set(key, value);
-  }
-
-  delete(key: string): void {
-    if (this.values.delete(key)) this.#keys = undefined;
-  }
-
-  /** Sorted; computed again only after a key came or went. */
-  keys(): readonly string[] {
-    this.#keys ??= [...this.values.keys()].sort();
-    return this.#keys;
-  }
-
-  copy(): Rows {
-    const copy = new Rows();
-    for (const [key, value] of this.values) copy.put(key, value);
-    return copy;
-  }
+/** A commit that readers see and the disk may not have; `undo` in the order in which it is to be applied. */
+interface Unsynced {
+  readonly writes: readonly IndexWrite[];
+  readonly undo: readonly IndexWrite[];
+  readonly atMs: number;
 }
 
-type Tables = ReadonlyMap<IndexTable, Rows>;
-
-const emptyTables = (): Tables => new Map(indexTables.map((table) => [table, new Rows()]));
-const copyTables = (tables: Tables): Tables => new Map([...tables].map(([table, rows]) => [table, rows.copy()]));
+const emptyTables = (): Tables =>
+  Object.fromEntries(indexTables.map((table) => [table, new Rows()])) as unknown as Tables;
 
 export class MemoryIndex {
+  /** As readers outside transactions see it. */
   #durable: Tables = emptyTables();
   /** With the writes of the commit under way. */
   #working: Tables = emptyTables();
-  #underWay: Write[] | undefined;
+  #underWay: { readonly writes: IndexWrite[]; readonly undo: IndexWrite[]; readonly atMs: number } | undefined;
+  #unsynced: Unsynced[] = [];
   #openings = 0;
+  /** Hears what is on the disk from now on. */
+  onDurable: (writes: readonly IndexWrite[]) => void = () => undefined;
 
-  open(world: DiskWorld, takeFault: () => DiskFault | undefined): IndexStore {
+  open(world: DiskWorld, disk: { takeFault(): DiskFault | undefined; readonly skips: SkippedSteps }): IndexStore {
     const opening = ++this.#openings;
-    return new OpenedIndex(this, { world, takeFault, isCurrent: () => opening === this.#openings });
+    const { takeFault, skips } = disk;
+    return new OpenedIndex(this, { world, takeFault, skips, isCurrent: () => opening === this.#openings });
   }
 
   get durable(): IndexReader {
     return new TableReader(this.#durable);
   }
 
+  /** For the bodies of the commit under way. */
+  get working(): IndexReader {
+    return new TableReader(this.#working);
+  }
+
+  begin(atMs: number): void {
+    this.#underWay = { writes: [], undo: [], atMs };
+  }
+
   /** Applies a body's writes for the bodies after it. */
-  get working(): Tables {
-    return this.#working;
-  }
-
-  begin(): void {
-    this.#underWay = [];
-  }
-
-  write(writes: readonly Write[]): void {
+  write(writes: readonly IndexWrite[]): void {
+    for (const write of writes) {
+      this.#underWay?.undo.push({ ...write, value: this.#working[write.table].get(write.key) });
+      this.#underWay?.writes.push(write);
+    }
     apply(this.#working, writes);
-    this.#underWay?.push(...writes);
   }
 
-  commit(): void {
-    apply(this.#durable, this.#underWay ?? []);
+  /** Shows readers what is under way. Not `isSynced`: the disk may not have it. */
+  commit(isSynced: boolean): void {
+    const underWay = this.#underWay;
     this.#underWay = undefined;
+    if (underWay === undefined) return;
+    const { writes, undo, atMs } = underWay;
+    apply(this.#durable, writes);
+    if (writes.length > 0) this.#unsynced.push({ writes, undo: undo.toReversed(), atMs });
+    if (isSynced) this.#onSynced(this.#unsynced.splice(0));
+  }
+
+  #onSynced(commits: readonly Unsynced[]): void {
+    for (const { writes } of commits) this.onDurable(writes);
   }
 
   abandon(): void {
-    if ((this.#underWay?.length ?? 0) > 0) this.#working = copyTables(this.#durable);
+    apply(this.#working, this.#underWay?.undo.toReversed() ?? []);
     this.#underWay = undefined;
   }
 
-  /** What was under way is durable, or gone. */
-  crash(fraction: () => number): void {
+  onProcessDied(fraction: () => number): CrashReport {
     this.#openings++;
-    if (this.#underWay === undefined) return;
-    if (fraction() < 0.5) this.commit();
-    else this.abandon();
+    const atRisk = (this.#underWay?.writes.length ?? 0) > 0;
+    const isLost = atRisk && fraction() < 0.5;
+    if (isLost) this.abandon();
+    else this.commit(false);
+    return { atRisk, isLost };
+  }
+
+  /** Of the commits that the disk may not have, the one under way included, it has some first ones. */
+  onPowerCut(fraction: () => number, nowMs: number): CrashReport {
+    this.#openings++;
+    this.commit(false);
+    const commits = this.#unsynced.splice(0);
+    const oldCount = commits.filter(({ atMs }) => nowMs - atMs >= writeBackMs).length;
+    const kept = oldCount + Math.floor(fraction() * (commits.length - oldCount + 1));
+    for (const { undo } of commits.slice(kept).toReversed()) {
+      apply(this.#durable, undo);
+      apply(this.#working, undo);
+    }
+    this.#onSynced(commits.slice(0, kept));
+    return { atRisk: commits.length > oldCount, isLost: kept < commits.length };
   }
 
   wipe(): void {
@@ -112,19 +133,18 @@ export class MemoryIndex {
     this.#durable = emptyTables();
     this.#working = emptyTables();
     this.#underWay = undefined;
+    this.#unsynced = [];
   }
 
   /** Flips a bit of a stored value. Returns what makes it good again, if the same value is still there. */
   rot(table: IndexTable, key: Uint8Array): () => void {
-    const name = toText(key);
-    const before = this.#durable.get(table)?.values.get(name);
+    const before = this.#durable[table].get(key);
     const rotten = before === undefined ? undefined : new Uint8Array(before);
     if (before === undefined || rotten === undefined || rotten.length === 0) return () => undefined;
     rotten[rotten.length - 1] = (rotten.at(-1) ?? 0) ^ 1;
     const replace = (from: Uint8Array, to: Uint8Array): void => {
       for (const tables of [this.#durable, this.#working]) {
-        const rows = tables.get(table);
-        if (rows?.values.get(name) === from) rows.put(name, to);
+        if (tables[table].get(key) === from) tables[table].put(key, to);
       }
     };
     replace(before, rotten);
@@ -132,16 +152,16 @@ export class MemoryIndex {
   }
 }
 
-function apply(tables: Tables, writes: readonly Write[]): void {
+function apply(tables: Tables, writes: readonly IndexWrite[]): void {
   for (const { table, key, value } of writes) {
-    const rows = tables.get(table);
-    if (value === undefined) rows?.delete(key);
-    else rows?.put(key, value);
+    if (value === undefined) tables[table].delete(key);
+    else tables[table].put(key, value);
   }
 }
 
 interface Opening {
   readonly world: DiskWorld;
+  readonly skips: SkippedSteps;
   takeFault(): DiskFault | undefined;
   isCurrent(): boolean;
 }
@@ -172,6 +192,7 @@ class OpenedIndex implements IndexStore {
 
   transact<T>(body: (transaction: IndexTransaction) => T): Promise<T> {
     if (this.#failure !== undefined) return Promise.reject(this.#failure);
+    if (!this.#opening.isCurrent()) return new Promise(() => undefined);
     return new Promise<T>((resolve, reject) => {
       this.#waiting.push({ run: body, resolve: resolve as (result: unknown) => void, reject });
       this.#committing ??= this.#commitAll();
@@ -191,7 +212,8 @@ class OpenedIndex implements IndexStore {
   async #commitGroup(): Promise<void> {
     // Its process has died meanwhile: nothing ever ends.
     if (!this.#opening.isCurrent()) await new Promise(() => undefined);
-    this.#index.begin();
+    const { world, skips } = this.#opening;
+    this.#index.begin(world.nowMs());
     const done: (() => void)[] = [];
     const failed: ((error: unknown) => void)[] = [];
     for (const body of this.#waiting.splice(0)) {
@@ -205,10 +227,11 @@ class OpenedIndex implements IndexStore {
         body.reject(error);
       }
     }
-    await new Promise<void>((resolve) => this.#opening.world.after(this.#opening.world.syncMs(), resolve));
+    if (!skips.indexSync) await new Promise<void>((resolve) => world.after(world.syncMs(), resolve));
+    if (!this.#opening.isCurrent()) await new Promise(() => undefined);
     const fault = done.length > 0 ? this.#opening.takeFault() : undefined;
     if (fault === undefined) {
-      this.#index.commit();
+      this.#index.commit(!skips.indexSync);
       for (const resolve of done) resolve();
     } else this.#fail(fault, failed);
   }
@@ -219,9 +242,7 @@ class OpenedIndex implements IndexStore {
       for (const reject of callers) reject(new DfsError('no-space', 'The index has no room to grow'));
       return;
     }
-    // Nobody knows whether a commit whose sync failed is on the disk.
-    if (this.#opening.world.fraction() < 0.5) this.#index.commit();
-    else this.#index.abandon();
+    // Nobody knows whether a commit whose sync failed is on the disk: it stays under way until the process has ended.
     this.#failure = new StorageFailure('The index could not be synced');
     for (const { reject } of this.#waiting.splice(0)) reject(this.#failure);
     for (const reject of callers) reject(this.#failure);
@@ -236,55 +257,36 @@ class TableReader implements IndexReader {
   }
 
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
-    const value = this.#rows(table).values.get(toText(key));
+    const value = this.#rows(table).get(key);
     return value === undefined ? undefined : new Uint8Array(value);
   }
 
-  range(table: IndexTable, options: RangeOptions): ReturnType<IndexReader['range']> {
+  range(table: IndexTable, { bytesMax = Infinity, ...options }: RangeOptions): ReturnType<IndexReader['range']> {
     const rows: (readonly [Uint8Array, Uint8Array])[] = [];
     let bytes = 0;
-    for (const key of this.#keysIn(table, options)) {
-      const value = this.#rows(table).values.get(key) ?? new Uint8Array(0);
-      rows.push([toBytes(key), new Uint8Array(value)]);
+    for (const { key, value } of this.#rows(table).range(options)) {
+      rows.push([new Uint8Array(key), new Uint8Array(value)]);
       bytes += key.length + value.length;
-      if (bytes >= (options.bytesMax ?? Infinity)) break;
+      if (bytes >= bytesMax) break;
     }
     return rows;
   }
 
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
-    return this.#keysIn(table, options).map(toBytes);
-  }
-
-  #keysIn(table: IndexTable, { from, to, limit }: RangeOptions): readonly string[] {
-    const keys = this.#rows(table).keys();
-    const start = firstAtOrAfter(keys, toText(from));
-    const end = to === undefined ? keys.length : firstAtOrAfter(keys, toText(to));
-    return keys.slice(start, Math.max(start, Math.min(end, start + (limit ?? Infinity))));
+    return Array.from(this.#rows(table).range(options), ({ key }) => new Uint8Array(key));
   }
 
   #rows(table: IndexTable): Rows {
-    const rows = this.#tables.get(table);
+    const rows = this.#tables[table];
     if (rows === undefined) throw new Bug(`There is no table ${table}`);
     return rows;
   }
 }
 
-function firstAtOrAfter(keys: readonly string[], key: string): number {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((keys[middle] as string) < key) low = middle + 1;
-    else high = middle;
-  }
-  return low;
-}
-
 /** One body's view: its writes wait until it returns or reads again. */
 class Transaction implements IndexTransaction {
   readonly #index: MemoryIndex;
-  #writes: Write[] = [];
+  #writes: IndexWrite[] = [];
 
   constructor(index: MemoryIndex) {
     this.#index = index;
@@ -303,29 +305,21 @@ class Transaction implements IndexTransaction {
   }
 
   put(table: IndexTable, key: Uint8Array, value: Uint8Array): void {
-    this.#writes.push({ table, key: toText(key), value: new Uint8Array(value) });
+    this.#writes.push({ table, key: new Uint8Array(key), value: new Uint8Array(value) });
   }
 
   delete(table: IndexTable, key: Uint8Array): void {
-    this.#writes.push({ table, key: toText(key), value: undefined });
+    this.#writes.push({ table, key: new Uint8Array(key), value: undefined });
   }
 
   apply(): void {
+    if (this.#writes.length === 0) return;
     this.#index.write(this.#writes);
     this.#writes = [];
   }
 
-  #reader(): TableReader {
+  #reader(): IndexReader {
     this.apply();
-    return new TableReader(this.#index.working);
+    return this.#index.working;
   }
-}
-
-/** Strings of latin1 compare as their bytes do. */
-function toText(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1');
-}
-
-function toBytes(text: string): Uint8Array {
-  return new Uint8Array(Buffer.from(text, 'latin1'));
 }

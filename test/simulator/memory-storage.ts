@@ -1,13 +1,17 @@
 /**
  * Disks in memory that forget what was not synced.
  *
- * A disk outlives the processes that use it. What is asked of it ends after a virtual delay; a crash before that loses
- * it or keeps it, as chance has it, but never half of a transaction and never a later one without an earlier one.
- * Faults can be asked for: a full disk, a failed sync, a flipped bit.
+ * A disk outlives the processes that use it; what is asked of it ends after a virtual delay. The stores here take the
+ * same steps as those of src/io: write, sync the content, rename, sync the folder. A killed process leaves what it has
+ * written, a power cut leaves any part of what it had not synced (memory-files.ts, memory-index.ts). Faults come when
+ * asked for: a full disk, a failed sync, a file that cannot be read, a flipped bit, a lost index.
  */
+import { assert, Bug } from '../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../src/core/errors.js';
+import { KeyedQueue } from '../../src/core/keyed-queue.js';
 import type { ByteStore, FileId, IndexStore, SmallFiles } from '../../src/core/storage.js';
-import { MemoryIndex } from './memory-index.js';
+import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
+import { type IndexWrite, MemoryIndex } from './memory-index.js';
 
 /** The world as a disk sees it. */
 export interface DiskWorld {
@@ -17,44 +21,145 @@ export interface DiskWorld {
   /** In [0, 1). */
   fraction(): number;
   wallMs(): number;
+  /** By a clock that never jumps. */
+  nowMs(): number;
+  /** What a dead process still does before its code stops has no effect on the disk. */
+  isDead(): boolean;
+}
+
+/** Hears what a disk certainly holds. */
+export interface DiskWatcher {
+  /** Writes of the index that are on the disk from now on, in order. */
+  onIndexDurable(writes: readonly IndexWrite[]): void;
+  /** Content and name are on the disk; or a power cut left some of it under this name. */
+  onFileCreated(id: FileId): void;
+  /** By a program; a power cut may bring the file back. */
+  onFileRemoved(id: FileId): void;
+  /** The folder, or its index, is a new one. */
+  onWiped(): void;
 }
 
 export type DiskFault = 'no-space' | 'failure';
 
+/** Steps that the stores leave out: bugs put in on purpose, to see that they are found. */
+export interface SkippedSteps {
+  /** The content of segments' files and of small files. */
+  fileSync?: boolean;
+  /** The folders of both. */
+  folderSync?: boolean;
+  /** The commits of the index. */
+  indexSync?: boolean;
+}
+
+/** As `openIndex` of src/io/lmdb-index.ts finds it. */
+export type IndexState = 'absent' | 'whole' | 'lost';
+
+export type IndexFound =
+  | { readonly state: 'open'; readonly index: IndexStore }
+  | { readonly state: 'absent' }
+  | { readonly state: 'lost'; readonly reason: string };
+
+/** What src/peer/data-folder.ts needs of a disk. */
+export interface Folder {
+  readonly files: SmallFiles;
+  openIndex(): Promise<IndexFound>;
+  createIndex(): Promise<IndexStore>;
+  setAsideIndex(): Promise<void>;
+}
+
 const emptyDiskBytes = 100 * 2 ** 30;
+const quickMs = 0.05;
 
 export class MemoryDisk {
-  totalBytes = emptyDiskBytes;
+  readonly totalBytes = emptyDiskBytes;
+  /** May be set: how full everything else makes the disk. Files take of it and give back. */
   freeBytes = emptyDiskBytes;
   /** What the next commit of the index meets. */
   commitFault: DiskFault | undefined;
   /** What the next file made meets. */
   fileFault: DiskFault | undefined;
+  /** What the next small file replaced meets. */
+  smallFileFault: DiskFault | undefined;
+  readonly skips: SkippedSteps = {};
   readonly index = new MemoryIndex();
-  readonly files = new Map<FileId, { bytes: Uint8Array; modifiedAtMs: number }>();
-  readonly #smallFiles = new Map<string, Uint8Array>();
-  /** Files that are being made. */
-  readonly #unsynced = new Map<FileId, { bytes: Uint8Array; modifiedAtMs: number }>();
-  readonly #replacing = new Map<string, Uint8Array>();
+  /** As processes see them. */
+  readonly files = new Map<FileId, StoredFile>();
+  /** Crashes, of a process or of the machine, that met something not synced yet. */
+  unsyncedCrashes = 0;
+  /** Crashes that lost some of it. */
+  lossyCrashes = 0;
+  #watcher: DiskWatcher | undefined;
+  /** Files that the watcher knows of. */
+  readonly #reported = new Set<FileId>();
+  #indexState: IndexState | 'being-made' = 'absent';
+  readonly #folders = new Map<string, CachedFolder>();
+  readonly #smallFiles = new Map<string, StoredFile>();
+  readonly #smallFolder = new CachedFolder(this.#smallFiles);
+  readonly #contents = new CachedContents();
+  readonly #unreadable = new Set<FileId>();
 
-  hasIndex = false;
+  get watcher(): DiskWatcher | undefined {
+    return this.#watcher;
+  }
 
+  set watcher(watcher: DiskWatcher | undefined) {
+    this.#watcher = watcher;
+    this.index.onDurable = (writes) => watcher?.onIndexDurable(writes);
+  }
+
+  get hasIndex(): boolean {
+    return this.#indexState !== 'absent';
+  }
+
+  get indexState(): IndexState {
+    return this.#indexState === 'being-made' ? 'whole' : this.#indexState;
+  }
+
+  /** All that a peer's data folder holds. */
+  openFolder(world: DiskWorld): Folder {
+    return {
+      files: this.openSmallFiles(world),
+      openIndex: async () => {
+        await pause(world, quickMs);
+        if (this.indexState === 'lost') return { state: 'lost', reason: 'Its pages make no sense' };
+        return this.hasIndex ? { state: 'open', index: this.openIndex(world) } : { state: 'absent' };
+      },
+      createIndex: async () => {
+        assert(!this.hasIndex, 'There is no index yet');
+        this.#indexState = 'being-made';
+        await pause(world, world.syncMs());
+        if (world.isDead()) return never();
+        return this.openIndex(world);
+      },
+      setAsideIndex: async () => {
+        await pause(world, world.syncMs());
+        if (world.isDead()) return never();
+        this.#indexState = 'absent';
+        this.index.wipe();
+        this.#watcher?.onWiped();
+      },
+    };
+  }
+
+  /** The index alone, made when there is none. */
   openIndex(world: DiskWorld): IndexStore {
-    this.hasIndex = true;
-    return this.index.open(world, () => this.#takeFault('commitFault'));
+    this.#indexState = 'whole';
+    return this.index.open(world, { takeFault: () => this.#takeFault('commitFault'), skips: this.skips });
   }
 
   openBytes(world: DiskWorld): ByteStore {
+    const syncs = new Map<CachedFolder, SharedSync>();
     return {
-      create: (id, header, bytes) => this.#create(world, id, new Uint8Array(Buffer.concat([header, bytes]))),
+      create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
       read: async (id, { offset, length }) => {
-        await pause(world, 0.05);
+        await pause(world, quickMs);
+        if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
         return this.files.get(id)?.bytes.slice(offset, offset + length);
       },
       sizeOf: async (id) => this.files.get(id)?.bytes.length,
       remove: async (id) => {
-        await pause(world, 0.05);
-        this.files.delete(id);
+        await pause(world, quickMs);
+        if (!world.isDead()) this.#remove(world, id);
       },
       list: async (after, limit) => {
         const ids = [...this.files.keys()].sort().filter((id) => after === undefined || id > after);
@@ -65,93 +170,217 @@ export class MemoryDisk {
   }
 
   openSmallFiles(world: DiskWorld): SmallFiles {
-    let last: Promise<void> = Promise.resolve();
+    const queue = new KeyedQueue();
     return {
       read: async (name) => {
-        await pause(world, 0.05);
-        const content = this.#smallFiles.get(name);
-        return content === undefined ? undefined : new Uint8Array(content);
+        await pause(world, quickMs);
+        const file = this.#smallFiles.get(name);
+        return file === undefined ? undefined : new Uint8Array(file.bytes);
       },
       replace: (name, content) => {
-        const copy = new Uint8Array(content);
-        const replaced = last.then(async () => {
-          this.#replacing.set(name, copy);
-          await pause(world, world.syncMs());
-          this.#replacing.delete(name);
-          this.#smallFiles.set(name, copy);
-        });
-        last = replaced;
-        return replaced;
+        const bytes = new Uint8Array(content);
+        return queue.run(name, () => this.#replace(world, name, bytes));
       },
     };
   }
 
-  /** The process, or the machine, stopped in the middle of what it did. */
-  crash(fraction: () => number): void {
-    this.index.crash(fraction);
-    for (const [id, file] of this.#unsynced) {
-      const chance = fraction();
-      if (chance < 0.4) continue;
-      const bytes = chance < 0.7 ? file.bytes.slice(0, Math.floor(file.bytes.length * fraction())) : file.bytes;
-      this.files.set(id, { bytes, modifiedAtMs: file.modifiedAtMs });
-    }
-    this.#unsynced.clear();
-    for (const [name, content] of this.#replacing) if (fraction() < 0.5) this.#smallFiles.set(name, content);
-    this.#replacing.clear();
+  /** The process, or with `isPowerCut` the machine, stopped in the middle of what it did. */
+  crash(fraction: () => number, options: { isPowerCut: boolean; nowMs: number }): void {
+    const reports = options.isPowerCut ? this.#onPowerCut(fraction, options.nowMs) : this.#onProcessDied(fraction);
+    if (reports.some(({ atRisk }) => atRisk)) this.unsyncedCrashes++;
+    if (reports.some(({ isLost }) => isLost)) this.lossyCrashes++;
+  }
+
+  #onPowerCut(fraction: () => number, nowMs: number): CrashReport[] {
+    if (this.#indexState === 'being-made') this.#indexState = fraction() < 0.5 ? 'absent' : 'lost';
+    const folders = [...this.#folders.values(), this.#smallFolder];
+    const reports = [
+      this.index.onPowerCut(fraction, nowMs),
+      this.#contents.onPowerCut(fraction, nowMs),
+      ...folders.map((folder) => folder.onPowerCut(fraction, nowMs)),
+    ];
+    for (const id of this.files.keys()) this.#reportCreated(id);
+    return reports;
+  }
+
+  #onProcessDied(fraction: () => number): CrashReport[] {
+    if (this.#indexState === 'being-made') this.#indexState = fraction() < 0.5 ? 'lost' : 'whole';
+    return [this.index.onProcessDied(fraction), this.#contents.onProcessDied(fraction)];
   }
 
   /** Remembers the small files as they are now; returns how to put them back, as from a backup. */
   backUpSmallFiles(): () => void {
-    const saved = new Map(this.#smallFiles);
+    const saved = [...this.#smallFiles].map(([name, file]) => [name, file.bytes, file.modifiedAtMs] as const);
     return () => {
+      this.#smallFolder.beginSync()();
       this.#smallFiles.clear();
-      for (const [name, content] of saved) this.#smallFiles.set(name, content);
+      for (const [name, bytes, modifiedAtMs] of saved) this.#smallFiles.set(name, { bytes, modifiedAtMs });
     };
   }
 
   /** A new, empty folder. */
   wipe(): void {
     this.index.wipe();
-    this.hasIndex = false;
+    this.#indexState = 'absent';
     this.files.clear();
-    this.#unsynced.clear();
+    this.#folders.clear();
     this.#smallFiles.clear();
+    this.#smallFolder.beginSync()();
+    this.#contents.clear();
+    this.#unreadable.clear();
+    this.#reported.clear();
+    this.freeBytes = this.totalBytes;
+    this.#watcher?.onWiped();
+  }
+
+  /** From now on the index is garbage; the process must not run. */
+  loseIndex(): void {
+    if (this.hasIndex) this.#indexState = 'lost';
+  }
+
+  /** From now on reading the file fails, as on a bad sector; returns how to end that. */
+  makeUnreadable(id: FileId): () => void {
+    this.#unreadable.add(id);
+    return () => this.#unreadable.delete(id);
   }
 
   /** Flips a bit of a stored file. Returns what makes it good again, if the same bytes are still there. */
   rotFile(id: FileId, at: number): () => void {
-    const before = this.files.get(id);
-    if (before === undefined || before.bytes.length === 0) return () => undefined;
-    const bytes = new Uint8Array(before.bytes);
-    const index = at % bytes.length;
-    bytes[index] = (bytes[index] ?? 0) ^ 1;
-    const rotten = { ...before, bytes };
-    this.files.set(id, rotten);
+    const file = this.files.get(id);
+    if (file === undefined || file.bytes.length === 0) return () => undefined;
+    const good = file.bytes;
+    const rotten = new Uint8Array(good);
+    const index = at % rotten.length;
+    rotten[index] = (rotten[index] ?? 0) ^ 1;
+    file.bytes = rotten;
     return () => {
-      if (this.files.get(id) === rotten) this.files.set(id, before);
+      if (file.bytes === rotten) file.bytes = good;
     };
   }
 
-  async #create(world: DiskWorld, id: FileId, bytes: Uint8Array): Promise<void> {
-    if (this.files.has(id) || this.#unsynced.has(id))
-      throw new StorageFailure(`File ${id} exists: ids are never reused`);
+  /** As src/io/byte-files.ts: create, write, sync the content, sync the folder. */
+  async #create(
+    world: DiskWorld,
+    syncs: Map<CachedFolder, SharedSync>,
+    { id, parts }: { id: FileId; parts: readonly Uint8Array[] },
+  ): Promise<void> {
+    if (world.isDead()) return never();
+    if (this.files.has(id)) throw new Bug(`File ${id} exists already: ids are never reused`);
+    const file = { bytes: new Uint8Array(Buffer.concat(parts)), modifiedAtMs: world.wallMs() };
+    const folder = this.#folderOf(id);
     const fault = this.#takeFault('fileFault');
+    if (fault === 'no-space' || file.bytes.length > this.freeBytes) {
+      await pause(world, quickMs);
+      throw new DfsError('no-space', 'The disk is full');
+    }
+    this.freeBytes -= file.bytes.length;
+    this.#contents.begin(file, world.nowMs());
+    folder.link(id, file, world.nowMs());
+    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
-    if (fault === 'no-space') throw new DfsError('no-space', 'The disk is full');
-    const file = { bytes, modifiedAtMs: world.wallMs() };
-    this.#unsynced.set(id, file);
-    await pause(world, world.syncMs());
-    this.#unsynced.delete(id);
-    this.files.set(id, file);
+    if (!this.skips.fileSync) this.#contents.synced(file);
+    if (this.skips.folderSync) return;
+    const sync = syncs.get(folder) ?? new SharedSync(world, folder);
+    syncs.set(folder, sync);
+    await sync.run();
+    if (world.isDead()) return never();
+    if (!this.skips.fileSync) this.#reportCreated(id);
   }
 
-  #takeFault(name: 'commitFault' | 'fileFault'): DiskFault | undefined {
+  /** Once: a removed file that a power cut brought back is known already. */
+  #reportCreated(id: FileId): void {
+    if (this.#reported.has(id)) return;
+    this.#reported.add(id);
+    this.#watcher?.onFileCreated(id);
+  }
+
+  #remove(world: DiskWorld, id: FileId): void {
+    const file = this.files.get(id);
+    if (file === undefined) return;
+    this.freeBytes = Math.min(this.totalBytes, this.freeBytes + file.bytes.length);
+    this.#folderOf(id).unlink(id, world.nowMs());
+    this.#watcher?.onFileRemoved(id);
+  }
+
+  /** As src/io/small-files.ts: write a new file, sync it, rename it, sync the folder. */
+  async #replace(world: DiskWorld, name: string, bytes: Uint8Array): Promise<void> {
+    const temporary = `${name}.new`;
+    if (world.isDead()) return never();
+    const fault = this.#takeFault('smallFileFault');
+    if (fault === 'no-space' || bytes.length > this.freeBytes) {
+      await pause(world, quickMs);
+      throw new DfsError('no-space', 'The disk is full');
+    }
+    const file = { bytes, modifiedAtMs: world.wallMs() };
+    this.#contents.begin(file, world.nowMs());
+    this.#smallFolder.link(temporary, file, world.nowMs());
+    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    this.#contents.written(file);
+    if (fault === 'failure') throw new StorageFailure('The file could not be synced');
+    if (!this.skips.fileSync) this.#contents.synced(file);
+    this.#smallFolder.rename(temporary, name, world.nowMs());
+    if (this.skips.folderSync) return;
+    const onSynced = this.#smallFolder.beginSync();
+    await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    onSynced();
+  }
+
+  #folderOf(id: FileId): CachedFolder {
+    const digit = id.charAt(0);
+    const folder = this.#folders.get(digit) ?? new CachedFolder(this.files);
+    this.#folders.set(digit, folder);
+    return folder;
+  }
+
+  #takeFault(name: 'commitFault' | 'fileFault' | 'smallFileFault'): DiskFault | undefined {
     const fault = this[name];
     this[name] = undefined;
     return fault;
   }
 }
 
+/** One sync of a folder serves everyone who asked before it began, as src/io/folder-sync.ts has it. */
+class SharedSync {
+  readonly #world: DiskWorld;
+  readonly #folder: CachedFolder;
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+
+  constructor(world: DiskWorld, folder: CachedFolder) {
+    this.#world = world;
+    this.#folder = folder;
+  }
+
+  run(): Promise<void> {
+    if (this.#running === undefined) return this.#start();
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined;
+      return this.#start();
+    });
+    return this.#next;
+  }
+
+  #start(): Promise<void> {
+    const onSynced = this.#folder.beginSync();
+    this.#running = pause(this.#world, this.#world.syncMs()).then(() => {
+      if (this.#world.isDead()) return never<void>();
+      this.#running = undefined;
+      onSynced();
+      return undefined;
+    });
+    return this.#running;
+  }
+}
+
 function pause(world: DiskWorld, delayMs: number): Promise<void> {
   return new Promise((resolve) => world.after(delayMs, resolve));
+}
+
+/** What a dead process waits for. */
+function never<T>(): Promise<T> {
+  return new Promise(() => undefined);
 }

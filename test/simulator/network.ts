@@ -2,8 +2,8 @@
  * A network between simulated hosts: frames arrive late and in order, links are cut one way or both, connections are
  * reset, processes die with or without their host.
  *
- * As TCP has it: a cut loses nothing of an open connection, it only arrives after the healing; a dead process resets
- * its connections, a dead host says nothing until it is up again.
+ * As TCP has it: a cut loses nothing of an open connection, it only arrives after the healing, up to seconds later; a
+ * dead process resets its connections, a dead host says nothing until it is up again.
  */
 import { parseAddress } from '../../src/core/address.js';
 import type { Address } from '../../src/core/ids.js';
@@ -30,8 +30,18 @@ export interface LinkDelay {
   readonly mostMs: number;
 }
 
+export interface NetworkOptions {
+  readonly delay?: LinkDelay;
+  /** Frames travel as bytes through the real codec; otherwise as copies. */
+  readonly usesCodec?: boolean;
+}
+
+/** Of a host's link, unless it is slowed down. */
+const usualBytesPerMs = 100_000;
+
 export class SimNetwork {
   readonly world: World;
+  readonly usesCodec: boolean;
   readonly #listening = new Map<Address, Listening>();
   readonly #downHosts = new Set<string>();
   /** "from to" of links that carry nothing. */
@@ -39,9 +49,13 @@ export class SimNetwork {
   readonly #endpoints = new Set<Endpoint>();
   readonly #delay: LinkDelay;
   readonly #portsUsed = new Map<string, number>();
+  /** Hosts with a slow link, and until when what is on it keeps it busy. */
+  readonly #slow = new Map<string, { bytesPerMs: number; busyUntilMs: number }>();
 
-  constructor(world: World, delay: LinkDelay = { leastMs: 0.05, mostMs: 1 }) {
+  constructor(world: World, options: NetworkOptions = {}) {
+    const { delay = { leastMs: 0.05, mostMs: 1 }, usesCodec = false } = options;
     this.world = world;
+    this.usesCodec = usesCodec;
     this.#delay = delay;
   }
 
@@ -61,7 +75,29 @@ export class SimNetwork {
     return chance.isLikely(0.02) ? mostMs * chance.between(1, 10) : chance.between(leastMs, mostMs);
   }
 
+  /** When bytes that could leave from `fromMs` on have arrived. All connections of a slow host share its link. */
+  transferEndMs(from: string, to: string, of: { sizeBytes: number; fromMs: number }): number {
+    let endMs = of.fromMs + of.sizeBytes / usualBytesPerMs;
+    if (this.#slow.size === 0) return endMs;
+    for (const slow of [this.#slow.get(from), this.#slow.get(to)]) {
+      if (slow === undefined) continue;
+      slow.busyUntilMs = Math.max(of.fromMs, slow.busyUntilMs) + of.sizeBytes / slow.bytesPerMs;
+      endMs = Math.max(endMs, slow.busyUntilMs);
+    }
+    return endMs;
+  }
+
+  /** From now on everything to and from the host takes its time; what was sent before keeps to its own. */
+  slowDown(host: string, bytesPerMs: number): void {
+    this.#slow.set(host, { bytesPerMs, busyUntilMs: this.world.nowMs });
+  }
+
+  restore(host: string): void {
+    this.#slow.delete(host);
+  }
+
   isOpen(from: string, to: string): boolean {
+    if (this.#cuts.size === 0 && this.#downHosts.size === 0) return true;
     return !this.#cuts.has(`${from} ${to}`) && !this.#downHosts.has(to) && !this.#downHosts.has(from);
   }
 
@@ -79,12 +115,14 @@ export class SimNetwork {
     this.#retryAll();
   }
 
+  /** Cuts and slow links end. */
   healAll(): void {
     this.#cuts.clear();
+    this.#slow.clear();
     this.#retryAll();
   }
 
-  /** Breaks every connection between two hosts; what is under way is gone. */
+  /** Breaks every connection between two hosts, for each side in its own time. */
   reset(one: string, other: string): void {
     for (const endpoint of [...this.#endpoints]) {
       if (endpoint.host === one && endpoint.remoteHost === other) endpoint.breakBoth('The connection was reset');
@@ -99,6 +137,13 @@ export class SimNetwork {
   hostUp(host: string): void {
     this.#downHosts.delete(host);
     this.#retryAll();
+  }
+
+  /** Of the connection that has most waiting. */
+  get queuedBytesMax(): number {
+    let most = 0;
+    for (const { queuedBytes } of this.#endpoints) most = Math.max(most, queuedBytes);
+    return most;
   }
 
   onOpened(endpoint: Endpoint): void {

@@ -1,14 +1,14 @@
 /**
  * What becomes of promises that are rejected and that nobody handles: a real process ends of them.
  */
-import { StorageFailure } from '../../src/core/errors.js';
 import type { World } from './virtual-clock.js';
 
-/** From now on such a rejection is a complaint, unless the disk had failed; returns how to end that. */
+/** From now on the simulated process that made such a promise fails of it; returns how to end that. */
 export function watchRejections(world: World): () => void {
   const others = process.listeners('unhandledRejection');
   const onRejection = (error: unknown): void => {
-    if (!(error instanceof StorageFailure)) world.complaints.push(`Nobody handled ${(error as Error).stack ?? error}`);
+    if (world.running !== undefined) world.running.onFailed(error);
+    else world.complaints.push(`Nobody handled ${error instanceof Error ? error.stack : String(error)}`);
   };
   process.removeAllListeners('unhandledRejection');
   process.on('unhandledRejection', onRejection);

@@ -3,6 +3,7 @@
  */
 import type { Environment, Log } from '../../src/core/environment.js';
 import { DaemonStop, isRefusal, StorageFailure } from '../../src/core/errors.js';
+import type { Probe } from '../../src/core/probe.js';
 import type { Seeded } from '../contract/seeded.js';
 import { type DiskWorld, MemoryDisk } from './memory-storage.js';
 import type { SimNetwork } from './network.js';
@@ -25,15 +26,24 @@ export type Program = (environment: Environment, stores: Stores, onFatal: (error
 
 export const usualSyncMs = { leastMs: 0.2, mostMs: 3 };
 
+export interface HostOptions {
+  readonly name: string;
+  readonly program: Program;
+  readonly trace: Trace | undefined;
+  /** Looks on at the named points that a process reaches. */
+  readonly probeOf?: (process: SimProcess) => Probe;
+}
+
 export class SimHost {
   readonly name: string;
   readonly disk = new MemoryDisk();
   readonly network: SimNetwork;
   readonly #program: Program;
   readonly #trace: Trace | undefined;
+  readonly #probeOf: HostOptions['probeOf'];
   readonly #chance: Seeded;
   readonly #rate: number;
-  /** How wrong its wall clock is. */
+  /** How wrong its wall clock is: may be set at any time. */
   wallAheadMs: number;
   /** How long the disk takes to sync. */
   syncMs = usualSyncMs;
@@ -46,11 +56,12 @@ export class SimHost {
   /** Its program may refuse to go on, with a sentence for the operator: no bug while this is set. */
   mayRefuseToRun = false;
 
-  constructor(network: SimNetwork, options: { name: string; program: Program; trace: Trace | undefined }) {
+  constructor(network: SimNetwork, options: HostOptions) {
     this.network = network;
     this.name = options.name;
     this.#program = options.program;
     this.#trace = options.trace;
+    this.#probeOf = options.probeOf;
     const chance = network.world.stream(options.name);
     this.#chance = chance;
     this.#rate = chance.between(0.98, 1.02);
@@ -87,7 +98,7 @@ export class SimHost {
     const process = new SimProcess(this.world, {
       name: `${this.name}#${number}`,
       rate: this.#rate,
-      wallAheadMs: this.wallAheadMs,
+      wallAheadMs: () => this.wallAheadMs,
       onFailed: (error) => this.#onFailed(process, error),
     });
     this.#process = process;
@@ -103,10 +114,11 @@ export class SimHost {
 
   /** SIGKILL, or with `isHost` as if its power was cut. */
   crash(options: { isHost?: boolean } = {}): void {
-    if (this.#process === undefined) return;
-    this.#trace?.(`${this.#process.name} crashes${options.isHost ? ' with its host' : ''}`);
-    if (options.isHost) this.network.hostDown(this.name);
-    this.#end(this.#process);
+    const { isHost = false } = options;
+    if (this.#process === undefined && !isHost) return;
+    this.#trace?.(`${this.#process?.name ?? this.name} crashes${isHost ? ' with its host' : ''}`);
+    if (isHost) this.network.hostDown(this.name);
+    this.#end(this.#process, { isPowerCut: isHost });
   }
 
   /** SIGTERM; resolves when the process has ended. */
@@ -134,11 +146,11 @@ export class SimHost {
     this.disk.wipe();
   }
 
-  #end(process: SimProcess): void {
+  #end(process: SimProcess | undefined, { isPowerCut = false } = {}): void {
     this.#process = undefined;
     this.#started = undefined;
-    process.die();
-    this.disk.crash(() => this.#chance.between(0, 1));
+    process?.die();
+    this.disk.crash(() => this.#chance.between(0, 1), { isPowerCut, nowMs: this.world.nowMs });
   }
 
   #onFailed(process: SimProcess, error: unknown): void {
@@ -160,6 +172,7 @@ export class SimHost {
       },
       network: this.network.of(this.name, process),
       log: this.#logOf(process),
+      ...(this.#probeOf && { probe: this.#probeOf(process) }),
     };
   }
 
@@ -169,6 +182,8 @@ export class SimHost {
       syncMs: () => this.#chance.between(this.syncMs.leastMs, this.syncMs.mostMs),
       fraction: () => this.#chance.between(0, 1),
       wallMs: () => process.clock.wallMs(),
+      nowMs: () => this.world.nowMs,
+      isDead: () => process.isDead,
     };
   }
 

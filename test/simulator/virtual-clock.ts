@@ -10,25 +10,43 @@ import { Seeded } from '../contract/seeded.js';
 
 export type EventKind = 'io' | 'timer';
 
-interface Event {
+class Event implements Timer {
   readonly atMs: number;
   readonly order: number;
   readonly process: SimProcess | undefined;
   readonly kind: EventKind;
   readonly run: () => void;
-  cancelled: boolean;
+  cancelled = false;
+
+  constructor(at: { atMs: number; order: number }, process: SimProcess | undefined, kind: EventKind, run: () => void) {
+    this.atMs = at.atMs;
+    this.order = at.order;
+    this.process = process;
+    this.kind = kind;
+    this.run = run;
+  }
+
+  cancel(): void {
+    this.cancelled = true;
+  }
 }
 
-/** Taken before a run may forbid it. */
-const nextTurn = setImmediate;
+const wallStartMs = 1_750_000_000_000;
+/** After so many events the platform gets a turn, for signals and output; nothing in the world depends on it. */
+const eventsPerTurn = 20_000;
+// Taken before a sandbox forbids it.
+const { setImmediate } = globalThis;
 
 /**
- * Settles everything that promises can settle without an event. Node calls it after every turn of its loop (the name is
- * old but kept); called here it spares a turn of the loop for every event, which is half of the simulator's own time.
+ * Runs every promise callback that is ready, and those they make ready, and reports rejections nobody handled: what the
+ * platform does between two of its callbacks. Node offers no public call for it, and a whole turn of its loop instead
+ * would cost more than the event itself. Does nothing from within a promise callback.
  */
-const settlePromises = (process as unknown as { _tickCallback(): void })._tickCallback;
-
-const wallStartMs = 1_750_000_000_000;
+const settle: () => void = (() => {
+  const { _tickCallback } = process as unknown as { readonly _tickCallback?: () => void };
+  if (_tickCallback === undefined) throw new Error('This version of Node cannot settle promises on demand');
+  return _tickCallback;
+})();
 
 export class World {
   readonly #seed: number;
@@ -39,8 +57,9 @@ export class World {
   #nowMs = 0;
   #order = 0;
   readonly #heap: Event[] = [];
-  eventCount = 0;
   #digest = 0x811c9dc5;
+  #running: SimProcess | undefined;
+  eventCount = 0;
 
   constructor(seed: number) {
     this.#seed = seed;
@@ -58,6 +77,11 @@ export class World {
     return this.#nowMs;
   }
 
+  /** Whose code runs, or ran last: promises that settle now are its own. */
+  get running(): SimProcess | undefined {
+    return this.#running;
+  }
+
   /** Stands for all that happened so far: every event with its time, every message, every effect on a disk. */
   get digest(): string {
     return `${this.eventCount}-${(this.#digest >>> 0).toString(16)}`;
@@ -70,34 +94,36 @@ export class World {
 
   /** Runs `run` after so long; `process` undefined: whatever happens to any process. */
   schedule(delayMs: number, run: () => void, owner: { process?: SimProcess; kind?: EventKind } = {}): Timer {
-    const { process, kind = 'io' } = owner;
     const atMs = this.#nowMs + Math.max(0, delayMs);
-    const event: Event = { atMs, order: this.#order++, process, kind, run, cancelled: false };
+    const event = new Event({ atMs, order: this.#order++ }, owner.process, owner.kind ?? 'io', run);
     this.#push(event);
-    return {
-      cancel: () => {
-        event.cancelled = true;
-      },
-    };
+    return event;
   }
 
   /** Goes on until `isDone`, or for so long; resolves to whether it was done. */
   runUntil(isDone: () => boolean, limitMs: number): Promise<boolean> {
-    // In a turn of its own, between whose events promises can be settled without waiting for the real loop.
+    const endMs = this.#nowMs + limitMs;
     return new Promise((resolve, reject) => {
-      nextTurn(() => {
+      const turn = (): void => {
         try {
-          resolve(this.#run(isDone, this.#nowMs + limitMs));
+          const outcome = this.#runEvents(isDone, endMs);
+          if (outcome === undefined) {
+            setImmediate(turn);
+            return;
+          }
+          resolve(outcome);
         } catch (error) {
           reject(error);
         }
-      });
+      };
+      setImmediate(turn);
     });
   }
 
-  #run(isDone: () => boolean, endMs: number): boolean {
-    settlePromises();
-    for (;;) {
+  /** Whether it was done; undefined when there is more to run. */
+  #runEvents(isDone: () => boolean, endMs: number): boolean | undefined {
+    settle();
+    for (let count = 0; count < eventsPerTurn; count++) {
       if (isDone()) return true;
       const next = this.#heap[0];
       if (next === undefined || next.atMs > endMs) {
@@ -107,8 +133,9 @@ export class World {
       this.#pop();
       if (next.cancelled) continue;
       this.#nowMs = Math.max(this.#nowMs, next.atMs);
-      if (this.#fire(next)) settlePromises();
+      if (this.#fire(next)) settle();
     }
+    return undefined;
   }
 
   async runFor(forMs: number): Promise<void> {
@@ -134,21 +161,31 @@ export class World {
     throw known?.reason;
   }
 
+  /**
+   * Within an event of the world's: runs `run` as the process's own. What it throws is the process's failure. False
+   * when the process is dead or paused, and nothing was run.
+   */
+  enter(process: SimProcess, run: () => void): boolean {
+    if (process.isDead || process.isPaused) return false;
+    this.#running = process;
+    try {
+      run();
+    } catch (error) {
+      process.onFailed(error);
+    }
+    return true;
+  }
+
   #fire(event: Event): boolean {
     const { process } = event;
-    if (process?.isDead) return false;
-    if (process?.isPaused) {
+    this.eventCount++;
+    this.#running = undefined;
+    if (process === undefined) event.run();
+    else if (!this.enter(process, event.run)) {
       process.hold(event);
       return false;
     }
-    this.eventCount++;
     this.note(event.order, event.atMs * 1e6);
-    try {
-      event.run();
-    } catch (error) {
-      if (process === undefined) throw error;
-      process.onFailed(error);
-    }
     return true;
   }
 
@@ -196,19 +233,19 @@ export class SimProcess {
   #held: Event[] = [];
   readonly #onDeath: (() => void)[] = [];
 
-  /** `rate`: how fast this machine's clocks run; `wallAheadMs`: how wrong its wall clock is. */
+  /** `rate`: how fast this machine's clocks run; `wallAheadMs`: how wrong its wall clock is now. */
   constructor(
     world: World,
-    options: { name: string; rate?: number; wallAheadMs?: number; onFailed: (error: unknown) => void },
+    options: { name: string; rate?: number; wallAheadMs?: () => number; onFailed: (error: unknown) => void },
   ) {
     const chance = world.stream(`timers of ${options.name}`);
-    const { rate = 1, wallAheadMs = 0 } = options;
+    const { rate = 1, wallAheadMs = () => 0 } = options;
     this.world = world;
     this.name = options.name;
     this.#onFailed = options.onFailed;
     this.clock = {
       monotonicMs: () => 5000 + world.nowMs * rate,
-      wallMs: () => wallStartMs + wallAheadMs + world.nowMs * rate,
+      wallMs: () => wallStartMs + wallAheadMs() + world.nowMs * rate,
       after: (delayMs, onDue) => {
         const lateMs = chance.isLikely(0.1) ? chance.between(0, 1) : 0;
         return world.schedule(delayMs / rate + lateMs, onDue, { process: this, kind: 'timer' });
@@ -247,12 +284,15 @@ export class SimProcess {
     this.#held = [];
     const ofKind = (kind: EventKind): Event[] => held.filter((event) => event.kind === kind && !event.cancelled);
     for (const event of [...ofKind('io'), ...ofKind('timer')]) {
-      this.world.schedule(0, () => !event.cancelled && event.run(), { process: this, kind: event.kind });
+      const run = (): void => {
+        if (!event.cancelled) event.run();
+      };
+      this.world.schedule(0, run, { process: this, kind: event.kind });
     }
   }
 
   hold(event: Event): void {
-    this.#held.push(event);
+    if (!this.#isDead) this.#held.push(event);
   }
 
   onFailed(error: unknown): void {

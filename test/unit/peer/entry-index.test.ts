@@ -17,6 +17,8 @@ function open(disk = new MemoryDisk()) {
     syncMs: () => 1,
     fraction: () => 0,
     wallMs: () => atMs,
+    nowMs: () => 0,
+    isDead: () => false,
   };
   const delays = { nowMs: atMs, replacedGraceMs: 1000, sweepAfterMs: 1000 };
   return { disk, index: new EntryIndex(disk.openIndex(world), slotCount, () => delays) };
@@ -50,7 +52,7 @@ it('F4: a change is refused inside its transaction when the promise rose after i
 it('F4: the promise outlives the process, and every change raises it', async () => {
   const { disk, index } = open();
   await index.write(fence(6), [entry(at(6, 1))]);
-  disk.crash(() => 0);
+  disk.crash(() => 0, { isPowerCut: true, nowMs: 0 });
   const again = open(disk).index;
   expect(again.promiseOf(0)).toBe(6);
   await expect(again.write(fence(5), [entry(at(5, 9))])).rejects.toMatchObject({ code: 'stale-epoch' });
