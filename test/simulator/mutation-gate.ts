@@ -190,7 +190,7 @@ function ask(folder: string, order: Order): Promise<Report> {
       clearTimeout(timer);
       // A bug may also end the process: then the checks need not.
       if (code === 0) resolve(last);
-      else if (last.kind !== 'begins') reject(new Error(`The copy in ${folder} does not run: ${errors}`));
+      else if (last.kind !== 'begins') reject(new PatchFailure(`The patched build does not run: ${errors}`));
       else
         resolve({ kind: 'found', seed: last.seed, virtualMs: 0, complaints: [`The run ended by itself: ${errors}`] });
     });

@@ -20,19 +20,14 @@ export const joiningMutations: readonly Mutation[] = [
   {
     name: 'required-too-late',
     rules: ['F6'],
-    breaks: 'A joiner is required only after the second comparison: writes in between pass it by.',
+    breaks: 'A joiner is required only once it is a member: writes between the comparison and that pass it by.',
     edits: [
+      { file: 'src/peer/joining.js', find: 'led.require(peer);', replace: '' },
       {
         file: 'src/peer/joining.js',
-        find: 'led.require(peer);',
-        replace: '',
+        find: 'led.isPending(peer) && isStillJoining(led, peer)',
+        replace: 'isStillJoining(led, peer)',
       },
-      {
-        file: 'src/peer/joining.js',
-        find: 'while (storeId !== undefined && led.isPending(peer)',
-        replace: 'led.require(peer); while (storeId !== undefined && led.isPending(peer)',
-      },
-      writesAreNotWaitedFor,
     ],
     focus: comingAndGoing,
   },
@@ -100,6 +95,26 @@ export const joiningMutations: readonly Mutation[] = [
         file: 'src/peer/joining.js',
         find: `await parts.ask({ led, op: 'add', peer, storeId });`,
         replace: `await parts.ask({ led, op: 'add', peer, storeId: parts.storeOf(peer) });`,
+      },
+    ],
+    focus: { ...comingAndGoing, faults: ['wipe', 'cut-master', 'pause-master', 'flap'] },
+  },
+  {
+    name: 'store-of-an-add-not-checked',
+    rules: ['F11'],
+    breaks:
+      'The master adds a joiner whatever store it has by now, and its primary does not look either (either alone ' +
+      'would notice that it was wiped).',
+    edits: [
+      {
+        file: 'src/cluster/slot-changes.js',
+        find: '&& change.storeId === known.storeId',
+        replace: '',
+      },
+      {
+        file: 'src/peer/joining.js',
+        find: 'if (parts.storeOf(peer) !== storeId) return;',
+        replace: '',
       },
     ],
     focus: { ...comingAndGoing, faults: ['wipe', 'cut-master', 'pause-master', 'flap'] },

@@ -172,6 +172,19 @@ export const leaseMutations: readonly Mutation[] = [
     focus: { ...deposed, faults: ['crash', 'cut-master', 'pause-primary', 'isolate', 'flap'] },
   },
   {
+    name: 'wait-skipped-without-a-handover',
+    rules: ['F20', 'F12'],
+    breaks: 'A new primary skips the wait whenever it granted leases, not only after a handover of that very term.',
+    edits: [
+      {
+        file: 'src/peer/grants.js',
+        find: 'if (last !== undefined && last.term === handoverOf) return 0;',
+        replace: 'if (last !== undefined) return 0;',
+      },
+    ],
+    focus: deposed,
+  },
+  {
     name: 'sealed-still-serves',
     rules: ['F20'],
     breaks: 'A slot that is being handed over goes on answering by the leases it had, which nobody waits for.',
@@ -192,9 +205,9 @@ export const leaseMutations: readonly Mutation[] = [
       {
         file: 'src/peer/handover.js',
         find: `await parts.master.change(ready.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));`,
-        replace: `const asked = parts.master.change(
+        replace: `const change = parts.master.change(
             ready.map(({ led, to }) => ({ ...led.fence(), op: 'handover', peer: to })));
-          await Promise.race([asked, sleep(parts.clock, 30)]);`,
+          await Promise.race([change, sleep(parts.clock, 30)]);`,
       },
     ],
     focus: { ...deposed, faults: ['stop', 'cut-master', 'pause-master', 'slow-disk'] },

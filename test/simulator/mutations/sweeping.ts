@@ -159,6 +159,20 @@ export const sweepingMutations: readonly Mutation[] = [
     inBoth: shortLives,
   },
   {
+    name: 'tombstone-swept-while-a-replica-joins',
+    rules: ['F19'],
+    breaks: 'A tombstone goes while a replica that may hold the deleted file is being copied to.',
+    edits: [
+      {
+        file: 'src/peer/commit.js',
+        find: "if (led.phase !== 'serving' || led.record.joining.length > 0) return false;",
+        replace: "if (led.phase !== 'serving') return false;",
+      },
+    ],
+    focus: deleting,
+    inBoth: shortLives,
+  },
+  {
     name: 'sweep-of-whatever-is-there',
     rules: ['F19'],
     breaks: 'A sweep has replicas drop the key without a look whether it is still the tombstone it was meant for.',
