@@ -4,6 +4,8 @@
  * Pure over the plan, the lines of the trace and the complaints. Of the trace only what may matter is told: the life of
  * processes, faults, changes of the map, and what clients did to the name that is complained about.
  */
+import { hashOfName } from '../../src/cluster/hashing.js';
+import { slotOfHash } from '../../src/cluster/map.js';
 import type { Plan } from './plan.js';
 import { sizeOf } from './shorten.js';
 
@@ -29,16 +31,18 @@ const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
 
 /** Half a page or more of text, with line ends. `trace` has one line for each happening, its time first. */
 export function story(plan: Plan, trace: readonly string[], complaints: readonly string[]): string {
-  const concerned = namesIn(complaints);
-  const told = trace.map((line) => tellOf(line, concerned)).filter((line) => line !== undefined);
+  const [first = 'nothing'] = complaints;
+  const cast = castOf(plan, trace, complaints);
+  const told = trace.map((line) => tellOf(line, cast)).filter((line) => line !== undefined);
+  const { names } = cast;
   return [
-    `What is wrong: ${(complaints[0] ?? 'nothing').split('\n')[0]}`,
+    `What is wrong: ${first.split('\n')[0]}`,
     `What that means: ${complaints.map(meaningOf).find((text) => text !== undefined) ?? 'see docs/safety.md.'}`,
     '',
     'What was set up',
-    ...setUp(plan).map(indented),
+    ...setUp(plan, cast).map(indented),
     '',
-    `What happened (virtual seconds${concerned.length > 0 ? `; of the files, only ${concerned.join(', ')}` : ''})`,
+    `What happened (virtual seconds${names.length > 0 ? `; of the files only ${names.join(', ')}` : ''})`,
     ...shortened(told).map(indented),
     '',
     complaints.length > 1 ? `What was found, ${complaints.length} complaints in all` : 'What was found',
@@ -50,6 +54,32 @@ export function story(plan: Plan, trace: readonly string[], complaints: readonly
   ].join('\n');
 }
 
+/** Who is who, and what the complaints are about. */
+interface Cast {
+  /** By the address of the host: "p2", "the master". */
+  readonly hosts: ReadonlyMap<string, string>;
+  /** Names of files; none when the complaints are about something else. */
+  readonly names: readonly string[];
+  /** When the first complaint was made; nothing later can have led to it. */
+  readonly endMs: number;
+}
+
+function castOf({ setting }: Plan, trace: readonly string[], complaints: readonly string[]): Cast {
+  const [first = ''] = complaints;
+  const hosts = new Map([['10.0.0.100', 'the master']]);
+  for (const line of trace) {
+    const joined = / (p\d+) joined from (10\.0\.0\.\d+):/.exec(line);
+    if (joined !== null) hosts.set(joined[2] ?? '', joined[1] ?? '');
+    if (hosts.size > setting.peers + setting.spares) break;
+  }
+  const atMs = /^At ([\d.]+) ms: /.exec(first)?.[1];
+  return {
+    hosts,
+    names: [...new Set(first.match(/(name|metadata)-\d+/g) ?? [])],
+    endMs: atMs === undefined ? Number.POSITIVE_INFINITY : Number(atMs),
+  };
+}
+
 function indented(line: string): string {
   return `  ${line}`;
 }
@@ -58,47 +88,45 @@ export function meaningOf(complaint: string): string | undefined {
   return meanings.find(([begin]) => begin.test(complaint))?.[1];
 }
 
-function setUp({ seed, setting, faults, clients }: Plan): string[] {
-  const { peers, spares, replicas, minInSync, slots, reads } = setting;
-  const active = clients.filter(({ steps }) => steps.length > 0);
+function setUp(plan: Plan, { hosts, names }: Cast): string[] {
+  const { peers, spares, replicas, minInSync, slots, reads } = plan.setting;
+  const active = plan.clients.filter(({ steps }) => steps.length > 0);
   const later = spares > 0 ? `, ${spares} more may join` : '';
+  const places = [...hosts].filter(([, who]) => who !== 'the master').map(([host, who]) => `${who} on ${host}`);
   return [
-    `Seed ${seed}: ${peers} peers${later}; ${replicas} copies wanted, at least ${minInSync} for a write; ${slots} slots.`,
-    'Host 10.0.0.100 is the master, 10.0.0.1 runs peer p1, and so on; "#2" is the second start of a process.',
+    `Seed ${plan.seed}: ${peers} peers${later}; ${replicas} copies wanted, at least ${minInSync} for a write.`,
+    `${places.join(', ')}; "p1#2" is the second start of p1's process.`,
     `Reads are answered ${reads === 'lease' ? 'by lease' : 'after a round trip'}. ` +
       `${active.length} clients (${active.map(({ worker }) => worker).join(', ')}), ` +
-      `${faults.length} faults, ${sizeOf({ seed, setting, faults, clients })} events in all.`,
+      `${plan.faults.length} faults, ${sizeOf(plan)} events in all.`,
+    `${slots} slots${names.map((name) => `; ${name} is in slot ${slotOfHash(hashOfName(name), slots)}`).join('')}.`,
   ];
 }
 
-/** Names of files, or none when the complaints are about something else. */
-function namesIn(complaints: readonly string[]): string[] {
-  const [first = ''] = complaints;
-  return [...new Set(first.match(/name-\d+/g) ?? [])];
-}
-
 /** The line for people; undefined when it does not matter. */
-function tellOf(line: string, concerned: readonly string[]): string | undefined {
+function tellOf(line: string, cast: Cast): string | undefined {
   const match = /^\s*([\d.]+) (.*)$/s.exec(line);
   if (match === null) return undefined;
   const [, atMs = '', text = ''] = match;
-  const said = sentenceOf(text, concerned);
-  return said === undefined ? undefined : `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${said}`;
+  const said = Number(atMs) > cast.endMs ? undefined : sentenceOf(text, cast);
+  if (said === undefined) return undefined;
+  const named = said.replace(/\b10\.0\.0\.\d+/g, (host) => cast.hosts.get(host) ?? host);
+  return `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${named}`;
 }
 
-function sentenceOf(text: string, concerned: readonly string[]): string | undefined {
+function sentenceOf(text: string, { names }: Cast): string | undefined {
   if (text.startsWith('--- ')) return `[fault] ${text.slice(4)}`;
-  if (text.startsWith('    ')) return operationOf(text.trim(), concerned);
+  if (text.startsWith('    ')) return operationOf(text.trim(), names);
+  if (text.startsWith('10.0.1.')) return undefined;
   const logged = /^(\S+) (debug|info|warn|error) (.*?) (\{.*\})$/s.exec(text);
   if (logged === null) return text;
   const [, who = '', level = '', message = '', fields = ''] = logged;
   if (level === 'debug' || quiet.some((pattern) => pattern.test(message))) return undefined;
-  const isEvent = fields.includes('"kind":');
-  if (isEvent) return `${who}: ${message}`;
+  if (fields.includes('"kind":')) return `${who}: ${message}`;
   return level === 'info' && !loud.test(message) ? undefined : `${who}: ${message} ${briefly(fields)}`.trim();
 }
 
-const quiet = [/^Connection closed/, /^The cluster is/, /^housekeeping/];
+const quiet = [/^Connection closed/, /^The cluster is/, /^housekeeping/, /^p\d+ joined/, /^Start \d+ of the master/];
 const loud = /levelled|in step|handed over|dropped a surplus|stray/;
 
 /** The few fields that say where. */
@@ -110,11 +138,11 @@ function briefly(fields: string): string {
 }
 
 /** "c0 put c0:3 to name-1 → done 5.2" */
-function operationOf(text: string, concerned: readonly string[]): string | undefined {
+function operationOf(text: string, names: readonly string[]): string | undefined {
   const match = /^(\S+) (\S+) (\{.*?\}) → (\{.*\})$/s.exec(text);
   if (match === null) return text;
   const [, worker = '', name = '', action = '', outcome = ''] = match;
-  if (concerned.length > 0 && !concerned.includes(name)) return undefined;
+  if (names.length > 0 && !names.includes(name)) return undefined;
   const { kind, value, ifVersion, ifAbsent } = JSON.parse(action) as Record<string, string>;
   const { state, version, value: seen, code } = JSON.parse(outcome) as Record<string, string>;
   const condition = ifVersion === undefined ? (ifAbsent ? ' if absent' : '') : ` if ${ifVersion}`;
