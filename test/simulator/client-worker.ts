@@ -67,6 +67,8 @@ export class Worker {
       }
       case 'put-twice':
         return this.#put(name, {}, (value) => this.#direct.putTwice(name, value, action.againAfterMs));
+      case 'put-other':
+        return this.#putOther(name);
       case 'upload':
         return this.#put(name, {}, (value) => this.#send(name, this.#stallingSource(name, value, action), {}));
       case 'put': {
@@ -92,6 +94,16 @@ export class Worker {
   ): Promise<void> {
     const value = `${this.name}:${this.#count}`;
     return this.#record(name, { kind: 'put', value, ...condition }, () => perform(value));
+  }
+
+  async #putOther(name: string): Promise<void> {
+    const values = [`${this.name}:${this.#count}`, `${this.name}:${this.#count}-other`] as const;
+    const calledMs = this.#world.nowMs;
+    const outcomes = await this.#direct.putOther(name, values);
+    outcomes.forEach((outcome, at) => {
+      const action = { kind: 'put', value: values[at] ?? '' } as const;
+      this.#clients.onDone({ worker: this.name, name, action, calledMs, returnedMs: this.#world.nowMs, outcome });
+    });
   }
 
   async #record(name: string, action: Action, perform: () => Promise<Outcome>): Promise<void> {

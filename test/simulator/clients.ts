@@ -5,9 +5,11 @@ import { isAnswered, type Operation } from '../checker/history.js';
 import { makeBody } from '../failover/body.js';
 import { Worker } from './client-worker.js';
 import type { SimCluster } from './cluster.js';
+import { twoAttempts } from './direct-caller.js';
 import { type ClientPlan, type ClientStep, isMetadataName } from './plan.js';
 
 const oftenSteps = 20;
+const lastReader = 'last';
 
 export class Clients {
   readonly #operations: Operation[] = [];
@@ -50,7 +52,7 @@ export class Clients {
 
   /** Reads every name once more, by a client of its own. */
   async readAll(): Promise<void> {
-    const last = new Worker(this, 'last', await this.#cluster.client());
+    const last = new Worker(this, lastReader, await this.#cluster.client());
     for (const name of this.names) {
       const kind = isMetadataName(name) ? 'get-metadata' : 'get';
       await this.#cluster.world.until(last.do(name, { kind }), 60_000);
@@ -83,6 +85,12 @@ export class Clients {
     this.onAnswered(seen.worker);
   }
 
+  /** Names that could not be read when everything was whole again. */
+  unreadComplaints(): string[] {
+    const unread = this.#operations.filter((operation) => operation.worker === lastReader && !isAnswered(operation));
+    return unread.map(({ name, outcome }) => `${name} cannot be read in the end: ${JSON.stringify(outcome)}`);
+  }
+
   /** Clients that asked often and were never answered. */
   idleComplaints(): string[] {
     return [...this.#steps]
@@ -101,7 +109,8 @@ export class Clients {
   onDone(operation: Operation): void {
     const { worker, name, action, outcome } = operation;
     this.#operations.push(operation);
-    if (isAnswered(operation)) this.onAnswered(worker);
+    const isOfTwo = outcome.state === 'unknown' && outcome.code === twoAttempts;
+    if (isAnswered(operation) || isOfTwo) this.onAnswered(worker);
     this.#cluster.trace?.(`    ${worker} ${name} ${JSON.stringify(action)} → ${JSON.stringify(outcome)}`);
     if (outcome.state === 'done' && outcome.version !== undefined && action.kind !== 'delete') {
       this.#lastSeen.set(name, outcome.version);

@@ -49,7 +49,8 @@ export class SimCluster {
   readonly trace: Trace | undefined;
   #running: Master | undefined;
   readonly #runningPeers = new Map<SimHost, Peer>();
-  #clients = 0;
+  /** Hosts of clients, in the order they came. */
+  readonly clients: SimHost[] = [];
 
   constructor(options: ClusterOptions) {
     this.options = options;
@@ -138,7 +139,8 @@ export class SimCluster {
 
   /** A client on a host of its own. */
   async client(): Promise<SimClient> {
-    const client = new SimClient(this, `10.0.1.${++this.#clients}`, [masterAddress]);
+    const client = new SimClient(this, `10.0.1.${this.clients.length + 1}`, [masterAddress]);
+    this.clients.push(client.host);
     await this.world.until(client.restart(), 30_000);
     return client;
   }

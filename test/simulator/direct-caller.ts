@@ -15,6 +15,9 @@ import type { SimCluster } from './cluster.js';
 import { outcomeOf, seen } from './outcomes.js';
 import type { SimHost } from './sim-host.js';
 
+/** Says of an outcome that each of two attempts was answered, and neither with success. */
+export const twoAttempts = 'two-attempts';
+
 const bucket = 'files';
 const timeoutMs = 5000;
 const segmentBytes = 1024 * 1024;
@@ -81,7 +84,25 @@ export class DirectCaller {
     }
     // Of two attempts only a success is final: a refusal of one says nothing about the other (F7).
     if (first?.state === 'done') return first;
-    return again?.state === 'done' ? again : { state: 'unknown', code: 'two-attempts' };
+    return again?.state === 'done' ? again : { state: 'unknown', code: twoAttempts };
+  }
+
+  /** Two puts of one request id and other contents: one of them at most may succeed (F5). Resolves to both outcomes. */
+  async putOther(name: string, values: readonly [string, string]): Promise<readonly Outcome[]> {
+    const ids = { requestId: this.#newId(), uploadId: this.#newId() };
+    const outcomes = await Promise.all(
+      values.map(async (value) => {
+        const target = await this.#targetOf(name).catch(outcomeOf);
+        if (!('session' in target)) return target;
+        const body = makeBody({ name, value, sizeBytes: 100 });
+        const put = this.#put(target, { name, body, ...ids }).catch(unlessDefinite);
+        return put.finally(() => target.session.close('The call has ended'));
+      }),
+    );
+    if (outcomes.every(({ state }) => state === 'done')) {
+      this.#complain(`One request id was told yes for two contents of ${name}`);
+    }
+    return outcomes;
   }
 
   async #put(
@@ -129,4 +150,14 @@ export class DirectCaller {
   #complain(text: string): void {
     this.#cluster.world.complaints.push(text);
   }
+}
+
+/** Told by whoever decides, and about this very attempt. */
+const definite: ReadonlySet<string> = new Set(['invalid', 'stale-term', 'too-few-copies', 'expired-id', 'no-space']);
+
+function unlessDefinite(error: unknown): Outcome {
+  const outcome = outcomeOf(error);
+  return outcome.state === 'refused' && !definite.has(outcome.code)
+    ? { state: 'unknown', code: outcome.code }
+    : outcome;
 }

@@ -160,12 +160,19 @@ async function wipe(fault: Fault): Promise<void> {
   const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && host.starts === starts;
-  if (isLost) host.wipe();
+  if (isLost && chance.isLikely(0.7)) host.wipe();
+  else if (isLost) loseIndex(host);
   host.start();
   const isKnown = (): boolean =>
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
   while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
+}
+
+/** The files stay: the peer must come back as a new store all the same. */
+function loseIndex({ disk }: SimHost): void {
+  disk.index.wipe();
+  disk.hasIndex = false;
 }
 
 /** A disk is gone, whoever else may hold what was on it. */
@@ -247,6 +254,8 @@ const acts = {
     const host = fault.anyPeer();
     for (let times = 0; times < 3; times++) await crash(fault, host, 250);
   },
+  /** Gone for less than anybody needs to notice. */
+  'flap-fast': (fault) => crash(fault, fault.anyPeer(), 20),
   'crash-all': async (fault) => {
     await Promise.all([fault.cluster.master, ...fault.cluster.joined].map((host) => crash(fault, host, 2000)));
   },
@@ -260,6 +269,10 @@ const acts = {
   },
   cut: (fault) => cutPair(fault, fault.anyPeer(), fault.anyPeer()),
   'cut-primary': (fault) => cutPair(fault, fault.aPrimary(), fault.anyPeer()),
+  'cut-client': async (fault) => {
+    const { clients } = fault.cluster;
+    if (clients.length > 0) await cutPair(fault, fault.chance.pick(clients), fault.aPrimary());
+  },
   'cut-master': (fault) => cutPair(fault, fault.anyPeer(), fault.cluster.master),
   isolate: async (fault) => {
     const host = fault.aPrimary();

@@ -23,6 +23,8 @@ export interface Setting {
   /** Disks may be lost although nobody else holds what is on them; the loss must then be reported exactly. */
   readonly expectsLoss: boolean;
   readonly faultsForMs: number;
+  /** How long request ids are kept, and all that follows from it; 15 minutes unless it is to be seen in a run. */
+  readonly idsKeptForMs: number;
 }
 
 export interface FaultStep {
@@ -48,6 +50,8 @@ export type ClientAction =
   | { readonly kind: 'get-from-the-first' }
   /** The very same put again after so long, whatever the first was told. */
   | { readonly kind: 'put-twice'; readonly againAfterMs: number }
+  /** Two puts at once, of one request id but other contents. */
+  | { readonly kind: 'put-other' }
   /** A put whose source pauses for so long after some bytes, and then goes on or fails. */
   | {
       readonly kind: 'upload';
@@ -111,6 +115,7 @@ function drawSetting(chance: Seeded): Setting {
     usesCodec: chance.isLikely(0.25),
     expectsLoss: chance.isLikely(0.04),
     faultsForMs: chance.pick([18_000, 22_000, 26_000]),
+    idsKeptForMs: chance.isLikely(0.3) ? 4500 : 15 * 60_000,
   };
 }
 
@@ -211,10 +216,10 @@ const metadataChanges: Draw = (chance) => {
   return kind < 0.75 ? { kind: 'delete' } : { kind: 'get-metadata' };
 };
 const getsFromTheFirst: Draw = () => ({ kind: 'get-from-the-first' });
-const putsTwice: Draw = (chance) => ({
-  kind: 'put-twice',
-  againAfterMs: chance.pick([0, 1, 20, 200, 1000, 3000]),
-});
+const putsTwice: Draw = (chance) =>
+  chance.isLikely(0.1)
+    ? { kind: 'put-other' }
+    : { kind: 'put-twice', againAfterMs: chance.pick([0, 1, 20, 200, 1000, 3000]) };
 const uploads =
   ({ sweepAfterMs }: Setting): Draw =>
   (chance) => {

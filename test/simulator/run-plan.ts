@@ -2,6 +2,7 @@
  * Runs a plan from the first start to the last check: faults, healing, convergence, and the judgement over all of it.
  */
 import type { ClusterMap } from '../../src/cluster/map.js';
+import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
 import { judge } from '../checker/verdict.js';
 import { Clients } from './clients.js';
@@ -52,6 +53,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const cluster = new SimCluster({ seed: plan.seed, ...setting, ...options });
   const { world } = cluster;
   const stopWatching = watchRejections(world);
+  const keepAsBefore = keepIdsFor(setting.idsKeptForMs);
   const watch = new MapWatch(cluster);
   const clients = new Clients(cluster, plan.clients);
   try {
@@ -65,6 +67,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     await clients.stop();
     await cluster.untilWhole(wholeWithinMs);
     await clients.readAll();
+    world.complaints.push(...clients.unreadComplaints());
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
     const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
     if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, sweptWithinMs)));
@@ -73,6 +76,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     world.complaints.push((error as Error).stack ?? String(error));
   } finally {
     stopWatching();
+    keepAsBefore();
   }
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
@@ -94,6 +98,19 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
 
 function isAcknowledgedWrite({ action, outcome }: Operation): boolean {
   return action.kind !== 'get' && outcome.state === 'done';
+}
+
+/** Ids, tables and tombstones outlive a run unless they are kept for less; returns how to undo that. */
+function keepIdsFor(keptMs: number): () => void {
+  const { requestIdMaxAgeMs, idTableMs, idKeepMs } = timing;
+  const share = keptMs / idKeepMs;
+  const scaled = {
+    requestIdMaxAgeMs: requestIdMaxAgeMs * share,
+    idTableMs: idTableMs * share,
+    idKeepMs: idKeepMs * share,
+  };
+  Object.assign(timing, scaled);
+  return () => void Object.assign(timing, { requestIdMaxAgeMs, idTableMs, idKeepMs });
 }
 
 /** What is still complained about after so long. */

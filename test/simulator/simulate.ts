@@ -1,39 +1,48 @@
 /**
- * Runs many seeds: `node simulate.js --seeds N --from S --minutes M [--trace]`; the first that fails is printed.
+ * The simulator's own program: runs many seeds until one fails, or one seed with its story, or the mutation gate.
+ *
+ *   npm run simulate -- [--seeds N] [--from S] [--minutes M] [--keep-going]
+ *   npm run simulate -- --seed X | --plan FILE [--trace] [--whole]
+ *   npm run simulate -- --coverage [--seeds N]
+ *   npm run simulate -- --mutations [NAME…] [--starts N] [--minutes M] [--jobs N] [--from S] [--shorten RUNS]
+ *
+ * Exits 1 when a seed fails, a floor is missed or a mutation escapes.
  */
 import { parseArgs } from 'node:util';
-import { drawPlan } from './plan.js';
-import { runPlan } from './run-plan.js';
+import { Coverage, describeCoverage } from './coverage.js';
 
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: {
-    seeds: { type: 'string', default: '100' },
-    from: { type: 'string', default: '1' },
-    seed: { type: 'string' },
-    minutes: { type: 'string', default: '1000' },
-    trace: { type: 'boolean', default: false },
+    seeds: { type: 'string' },
+    /** The first seed; a random one when absent. */
+    from: { type: 'string' },
+    minutes: { type: 'string' },
+    /** Goes on after a seed that fails, and shortens none. */
     'keep-going': { type: 'boolean', default: false },
+    /** Runs this one and tells its story. */
+    seed: { type: 'string' },
+    /** Prints everything that happens. */
+    trace: { type: 'boolean', default: false },
+    /** Tells the seed as it is, not shortened. */
+    whole: { type: 'boolean', default: false },
+    coverage: { type: 'boolean', default: false },
+    mutations: { type: 'boolean', default: false },
+    /** How many fresh starts must each find a mutation. */
+    starts: { type: 'string', default: '3' },
+    jobs: { type: 'string', default: '1' },
+    /** Shortens what finds a mutation, in so many runs at most, and tells it. */
+    shorten: { type: 'string' },
+    /** A file with a plan, as --seed prints it for what it tells. */
+    plan: { type: 'string' },
   },
 });
 
-const first = Number(options.seed ?? options.from);
-const last = options.seed === undefined ? first + Number(options.seeds) - 1 : first;
-const startMs = performance.now();
-const endMs = startMs + Number(options.minutes) * 60_000;
-const sums: Record<string, number> = {};
-let failed = 0;
-let ran = 0;
-for (let seed = first; seed <= last && performance.now() < endMs; seed++) {
-  const plan = drawPlan(seed);
-  const { complaints, counts } = await runPlan(plan, options.trace ? { trace: (line) => console.log(line) } : {});
-  ran++;
-  for (const [name, count] of Object.entries(counts)) sums[name] = (sums[name] ?? 0) + count;
-  if (complaints.length === 0) continue;
-  failed++;
-  console.log(`seed ${seed} ${JSON.stringify(plan.setting)}`);
-  for (const complaint of complaints.slice(0, 5)) console.log(`  ${complaint.slice(0, 1500)}`);
-  if (!options['keep-going']) break;
-}
-const seconds = (performance.now() - startMs) / 1000;
-console.log(`${failed} of ${ran} seeds failed; ${(ran / seconds).toFixed(2)} seeds a second; ${JSON.stringify(sums)}`);
-process.exitCode = failed > 0 ? 1 : 0;
+// Counted from before the product's modules are loaded.
+const coverage = new Coverage();
+if (options.coverage) await coverage.start();
+const runner = await import('./runner.js');
+if (options.mutations) process.exitCode = await runner.huntMutations(options, positionals);
+else if (options.seed !== undefined || options.plan !== undefined) process.exitCode = await runner.tellOne(options);
+else process.exitCode = await runner.runMany(options);
+if (options.coverage) console.log(describeCoverage(await coverage.take()));
