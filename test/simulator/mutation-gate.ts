@@ -93,13 +93,10 @@ class Hunt {
   }
 
   async run(): Promise<Outcome> {
-    const { edits, inBoth = [] } = this.#mutation;
     const sound = copyBuild(this.#build);
     const broken = copyBuild(this.#build);
     try {
-      applyEdits(sound.folder, inBoth);
-      applyEdits(broken.folder, inBoth);
-      applyEdits(broken.folder, edits);
+      applyEdits(broken.folder, this.#mutation.edits);
       if (this.#options.isDry) return { isFound: true };
       return await this.#startAll(sound.folder, broken.folder);
     } catch (error) {

@@ -77,7 +77,7 @@ export const leaseMutations: readonly Mutation[] = [
         replace: 'const sinceMs = last?.atMs ?? 0;',
       },
     ],
-    focus: { ...deposed, faults: ['flap', 'cut-master', 'pause-primary', 'crash'] },
+    focus: { ...deposed, faults: ['flap-fast', 'cut-master', 'cut-master', 'isolate', 'flap'] },
   },
   {
     name: 'lease-for-the-pair',

@@ -32,6 +32,4 @@ export interface Mutation {
   /** Several when a second line of defence alone would make the bug harmless; `breaks` says which. */
   readonly edits: readonly Edit[];
   readonly focus?: Focus;
-  /** Edits that the unbroken build gets too, such as a shorter life of request ids. */
-  readonly inBoth?: readonly Edit[];
 }

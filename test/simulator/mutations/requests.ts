@@ -175,6 +175,19 @@ export const requestMutations: readonly Mutation[] = [
     },
   },
   {
+    name: 'ids-with-other-content-accepted',
+    rules: ['F5'],
+    breaks: 'A request id that comes again with other content is told "done" for what it did not do.',
+    edits: [
+      {
+        file: 'src/peer/write-path.js',
+        find: 'if (Buffer.compare(known.contentHash, mark.contentHash) !== 0) {',
+        replace: 'if (false) {',
+      },
+    ],
+    focus: { actions: [{ kind: 'put-other' }] },
+  },
+  {
     name: 'older-attempt-forgotten',
     rules: ['F7'],
     breaks: 'A client reports a refusal although an earlier attempt was never answered and may take effect.',
@@ -223,7 +236,11 @@ export const requestMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    focus: { ...lateRetries, faults: ['stop', 'cut-primary', 'pause-primary', 'reset', 'flap'] },
+    focus: {
+      ...lateRetries,
+      faults: ['stop', 'cut-client', 'cut-client', 'flap-fast'],
+      actions: [{ kind: 'put', sizeBytes: 100, condition: 'if-absent' }, { kind: 'delete' }],
+    },
   },
   {
     name: 'reader-does-not-verify',

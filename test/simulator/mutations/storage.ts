@@ -1,22 +1,52 @@
 /**
  * Bugs of what is durable, on the disk's side: the simulated stores skip a step that the real ones must not.
  */
-import type { Mutation } from './mutation.js';
+import type { Edit, Focus, Mutation } from './mutation.js';
+
+/** What was not synced is lost only when the machine loses its power. */
+const powerCuts: Focus = {
+  setting: { peers: 3, replicas: 2 },
+  faults: ['crash-all', 'crash-primary', 'flap', 'crash-twice', 'crash'],
+};
+
+function skipping(step: string): Edit {
+  return { file: 'test/simulator/memory-storage.js', find: 'skips = {};', replace: `skips = { ${step}: true };` };
+}
 
 export const storageMutations: readonly Mutation[] = [
   {
     name: 'acknowledging-before-fsync',
     rules: ['S1'],
-    breaks: 'A commit of the index is told to be durable before it was synced: a crash takes it back.',
+    breaks: 'A commit of the index is told to be durable without a sync: a power cut takes it back.',
+    edits: [skipping('indexSync')],
+    focus: powerCuts,
+  },
+  {
+    name: 'no-file-fsync',
+    rules: ['S1'],
+    breaks: 'The content of a file is told to be durable without a sync: a power cut leaves it torn or empty.',
+    edits: [skipping('fileSync')],
+    focus: { ...powerCuts, actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }] },
+  },
+  {
+    name: 'no-folder-fsync',
+    rules: ['S1'],
+    breaks: 'The folder of a new file is not synced: a power cut forgets that the file was ever there.',
+    edits: [skipping('folderSync')],
+    focus: { ...powerCuts, actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }] },
+  },
+  {
+    name: 'lost-index-keeps-its-standing',
+    rules: ['S1', 'F11'],
+    breaks: 'A folder whose index is lost starts an empty one under its old store id, and is in sync by the map.',
     edits: [
       {
-        file: 'test/simulator/memory-index.js',
-        find: 'await new Promise((resolve) => this.#opening.world.after(this.#opening.world.syncMs(), resolve));',
-        replace: `for (const resolve of done) resolve();
-          await new Promise((resolve) => this.#opening.world.after(this.#opening.world.syncMs(), resolve));`,
+        file: 'src/peer/data-folder.js',
+        find: 'storeId: toHex(parts.random.bytes(16)),',
+        replace: 'storeId: known?.storeId ?? toHex(parts.random.bytes(16)),',
       },
     ],
-    focus: { faults: ['slow-disk', 'crash-all', 'crash-primary', 'flap', 'crash-twice'] },
+    focus: powerCuts,
   },
   {
     name: 'entry-before-its-bytes',

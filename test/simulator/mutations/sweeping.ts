@@ -1,7 +1,7 @@
 /**
  * Bugs of what is removed: segments, voids, tombstones, request ids, surplus copies (F13, F15, F19).
  */
-import type { Edit, Focus, Mutation } from './mutation.js';
+import type { Focus, Mutation } from './mutation.js';
 
 /** Uploads that stall for longer than idle ones are kept, of names that others replace. */
 const slowUploads: Focus = {
@@ -14,14 +14,8 @@ const slowUploads: Focus = {
 };
 
 /** Request ids, and with them tombstones, are kept for seconds, so that a run sees them go. */
-const shortLives: readonly Edit[] = [
-  { file: 'src/core/timing.js', find: 'requestIdMaxAgeMs: 10 * 60_000,', replace: 'requestIdMaxAgeMs: 3000,' },
-  { file: 'src/core/timing.js', find: 'idTableMs: 5 * 60_000,', replace: 'idTableMs: 1000,' },
-  { file: 'src/core/timing.js', find: 'idKeepMs: 15 * 60_000,', replace: 'idKeepMs: 4500,' },
-];
-
 const deleting: Focus = {
-  setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1 },
+  setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1, idsKeptForMs: 4500 },
   faults: ['flap', 'crash', 'cut', 'reset', 'pause', 'crash-twice', 'slow-disk'],
   actions: [{ kind: 'delete' }, { kind: 'put-twice', againAfterMs: 1000 }, { kind: 'delete' }, { kind: 'get' }],
 };
@@ -137,7 +131,6 @@ export const sweepingMutations: readonly Mutation[] = [
       },
     ],
     focus: deleting,
-    inBoth: shortLives,
   },
   {
     name: 'tombstone-swept-before-its-ids',
@@ -156,7 +149,6 @@ export const sweepingMutations: readonly Mutation[] = [
       },
     ],
     focus: deleting,
-    inBoth: shortLives,
   },
   {
     name: 'tombstone-swept-while-a-replica-joins',
@@ -170,7 +162,6 @@ export const sweepingMutations: readonly Mutation[] = [
       },
     ],
     focus: deleting,
-    inBoth: shortLives,
   },
   {
     name: 'sweep-of-whatever-is-there',
@@ -184,7 +175,6 @@ export const sweepingMutations: readonly Mutation[] = [
       },
     ],
     focus: deleting,
-    inBoth: shortLives,
   },
   {
     name: 'id-tables-dropped-by-the-replicas-clock',
@@ -202,6 +192,5 @@ export const sweepingMutations: readonly Mutation[] = [
       },
     ],
     focus: deleting,
-    inBoth: shortLives,
   },
 ];

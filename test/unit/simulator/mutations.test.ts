@@ -26,7 +26,7 @@ describe('the mutations', () => {
   const folder = mkdtempSync(join(tmpdir(), 'dfs-patches-'));
 
   it.each(mutations.map((mutation) => [mutation.name, mutation] as const))('%s still applies', (_name, mutation) => {
-    const edits = [...(mutation.inBoth ?? []), ...mutation.edits];
+    const { edits } = mutation;
     for (const { file } of edits) {
       mkdirSync(dirname(join(folder, file)), { recursive: true });
       writeFileSync(join(folder, file), compiled(file));
