@@ -9,6 +9,8 @@ import { twoAttempts } from './direct-caller.js';
 import { type ClientPlan, type ClientStep, isMetadataName } from './plan.js';
 
 const oftenSteps = 20;
+/** Of the link of a slow client: 4 Mbit/s. */
+const slowBytesPerMs = 500;
 const lastReader = 'last';
 
 export class Clients {
@@ -32,7 +34,9 @@ export class Clients {
 
   async start(): Promise<void> {
     for (const plan of this.#plans) {
-      const worker = new Worker(this, plan.worker, await this.#cluster.client());
+      const client = await this.#cluster.client();
+      if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
+      const worker = new Worker(this, plan.worker, client);
       this.#working.add(plan.worker);
       this.#work(worker, plan.steps).then(
         () => this.#working.delete(plan.worker),

@@ -4,14 +4,17 @@
 
 import type { ClusterMap } from '../../src/cluster/map.js';
 import type { Address, PeerId, SlotNumber } from '../../src/core/ids.js';
+import type { Probe } from '../../src/core/probe.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
+import { Monitor, type Teller } from './monitor.js';
+import { Points } from './monitor-points.js';
 import { SimNetwork } from './network.js';
 import { SimClient } from './sim-client.js';
 import { type Program, SimHost, type Started, type Trace, usualSyncMs } from './sim-host.js';
-import { World } from './virtual-clock.js';
+import { type SimProcess, World } from './virtual-clock.js';
 
 export interface ClusterOptions {
   readonly seed: number;
@@ -47,6 +50,9 @@ export class SimCluster {
   readonly options: ClusterOptions;
   /** Undefined: nobody listens, and no line is made. */
   readonly trace: Trace | undefined;
+  readonly monitor: Monitor;
+  /** Where the next crash or pause may be put. */
+  readonly points = new Points<SimHost>();
   #running: Master | undefined;
   readonly #runningPeers = new Map<SimHost, Peer>();
   /** Hosts of clients, in the order they came. */
@@ -57,7 +63,12 @@ export class SimCluster {
     this.world = new World(options.seed);
     const { trace } = options;
     this.trace = trace && ((line) => trace(`${this.world.nowMs.toFixed(2).padStart(9)} ${line}`));
-    this.network = new SimNetwork(this.world);
+    const { usesCodec = false } = options;
+    this.monitor = new Monitor(
+      { nowMs: () => this.world.nowMs, complain: (text) => void this.world.complaints.push(text) },
+      { reads: options.reads ?? 'lease' },
+    );
+    this.network = new SimNetwork(this.world, { usesCodec });
     this.master = this.#host(masterHost, this.#masterProgram());
     const { peers, spares = 0 } = options;
     const hosts = Array.from({ length: peers + spares }, (_, at) => {
@@ -146,7 +157,31 @@ export class SimCluster {
   }
 
   #host(name: string, program: Program): SimHost {
-    return new SimHost(this.network, { name, program, trace: this.trace });
+    const host: SimHost = new SimHost(this.network, {
+      name,
+      program,
+      trace: this.trace,
+      probeOf: (process) => this.#probeOf(host, process),
+    });
+    host.disk.watcher = this.monitor.diskOf(name);
+    return host;
+  }
+
+  /** Checks first, then strikes: what a point shows was so before anything happens there. */
+  #probeOf(host: SimHost, process: SimProcess): Probe {
+    const teller: Teller = {
+      name: process.name,
+      disk: this.monitor.diskOf(host.name),
+      nowMs: () => process.clock.monotonicMs(),
+      isDead: () => process.isDead,
+    };
+    return {
+      at: (moment) => {
+        if (process.isDead) return;
+        this.monitor.at(teller, moment);
+        this.points.reach(host, moment);
+      },
+    };
   }
 
   #masterProgram(): Program {
@@ -171,14 +206,8 @@ export class SimCluster {
       reads = 'lease',
     } = this.options;
     return async (environment, { disk, world }, onFatal): Promise<Started> => {
-      const folder = await openDataFolder({
-        files: disk.openSmallFiles(world),
-        random: environment.random,
-        log: environment.log,
-        openIndex: async () => (disk.hasIndex ? { state: 'open', index: disk.openIndex(world) } : { state: 'absent' }),
-        createIndex: async () => disk.openIndex(world),
-        setAsideIndex: async () => disk.wipe(),
-      });
+      const { random, log } = environment;
+      const folder = await openDataFolder({ ...disk.openFolder(world), random, log });
       const peer = await Peer.start(
         environment,
         { folder, bytes: disk.openBytes(world) },

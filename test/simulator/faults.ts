@@ -146,7 +146,7 @@ async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Pr
   undo();
 }
 
-/** The host's store, emptied when its process ended; only when others hold all it holds, as the map says by then. */
+/** The host's store, emptied when its process ended, or only its index lost: a new store either way. Only when others hold all it holds, as the map says by then. */
 async function wipe(fault: Fault): Promise<void> {
   const { cluster, chance, ward } = fault;
   if (ward.isWounded || cluster.map === undefined) return;
@@ -161,18 +161,12 @@ async function wipe(fault: Fault): Promise<void> {
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && host.starts === starts;
   if (isLost && chance.isLikely(0.7)) host.wipe();
-  else if (isLost) loseIndex(host);
+  else if (isLost) host.disk.loseIndex();
   host.start();
   const isKnown = (): boolean =>
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
   while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
-}
-
-/** The files stay: the peer must come back as a new store all the same. */
-function loseIndex({ disk }: SimHost): void {
-  disk.index.wipe();
-  disk.hasIndex = false;
 }
 
 /** A disk is gone, whoever else may hold what was on it. */
@@ -202,6 +196,19 @@ async function rotFile(fault: Fault): Promise<void> {
   ward.isRotting = true;
   const rotten = ids.filter(() => chance.isLikely(0.5));
   const restores = rotten.map((id) => host.disk.rotFile(id, 4096 + chance.below(1000)));
+  await fault.sleep(chance.between(50, 3000));
+  for (const restore of restores) restore();
+  ward.isRotting = false;
+}
+
+/** A bad sector: reads of some files fail for a while. */
+async function failReads(fault: Fault): Promise<void> {
+  const { chance, ward } = fault;
+  if (!mayRot(fault)) return;
+  const host = fault.anyPeer();
+  ward.isRotting = true;
+  const bad = [...host.disk.files.keys()].filter(() => chance.isLikely(0.5));
+  const restores = bad.map((id) => host.disk.makeUnreadable(id));
   await fault.sleep(chance.between(50, 3000));
   for (const restore of restores) restore();
   ward.isRotting = false;
@@ -312,7 +319,9 @@ const acts = {
   },
   'failed-sync': async (fault) => {
     const { disk } = fault.anyPeer();
-    if (fault.chance.isLikely(0.3)) disk.fileFault = 'failure';
+    const kind = fault.chance.between(0, 1);
+    if (kind < 0.2) disk.smallFileFault = 'failure';
+    else if (kind < 0.4) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
   },
   'slow-disk': (fault) =>
@@ -322,7 +331,19 @@ const acts = {
         host.syncMs = usualSyncMs;
       };
     }),
+  'slow-link': async (fault) => {
+    const { network } = fault.cluster;
+    const { name } = fault.anyHost();
+    network.slowDown(name, fault.chance.between(20, 2000));
+    await fault.sleep(fault.aWhile());
+    network.restore(name);
+  },
+  /** Somebody sets the clock: it jumps by up to a minute. */
+  'clock-jump': async (fault) => {
+    fault.anyHost().wallAheadMs += fault.chance.between(-60_000, 60_000);
+  },
   'rot-file': rotFile,
+  'fail-reads': failReads,
   'rot-entry': rotEntry,
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 

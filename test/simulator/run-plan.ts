@@ -90,7 +90,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
       operations: operations.length,
       acknowledgedWrites: operations.filter(isAcknowledgedWrite).length,
       unknownOutcomes: verdict.unknown,
-      unsyncedCrashes: 0,
+      unsyncedCrashes: [cluster.master, ...cluster.joined].reduce((sum, { disk }) => sum + disk.unsyncedCrashes, 0),
       ...watch.counts,
     },
   };

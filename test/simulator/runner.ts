@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { floorComplaints } from './floors.js';
 import { runMutationGate } from './mutation-gate.js';
 import { drawPlan, type Plan } from './plan.js';
-import { type Counts, type PlanResult, runPlan } from './run-plan.js';
+import { type Counts, type PlanResult, type RunOptions, runPlan } from './run-plan.js';
+import { forbidRealWorld } from './sandbox.js';
 import { isSameKind, shorten } from './shorten.js';
 import { story } from './story.js';
 
@@ -47,11 +48,11 @@ export async function tellOne(options: RunnerOptions): Promise<number> {
       ? drawPlan(Number(options.seed))
       : (JSON.parse(readFileSync(options.plan, 'utf8')) as Plan);
   if (options.trace) {
-    const { complaints } = await runPlan(plan, { trace: (line) => console.log(line) });
+    const { complaints } = await runAlone(plan, { trace: (line) => console.log(line) });
     for (const complaint of complaints) console.log(complaint);
     return complaints.length > 0 ? 1 : 0;
   }
-  const result = await runPlan(plan);
+  const result = await runAlone(plan);
   if (result.complaints.length === 0) {
     console.log(`Seed ${plan.seed} has nothing to complain of: ${countsText(1, result.counts)}`);
     return 0;
@@ -71,7 +72,7 @@ export async function runMany(options: RunnerOptions): Promise<number> {
   console.log(`Seeds from ${from} on`);
   for (let seed = from; ran < seedCount && performance.now() < endMs; seed++, ran++) {
     const plan = drawPlan(seed);
-    const result = await runPlan(plan);
+    const result = await runAlone(plan);
     for (const [name, count] of Object.entries(result.counts)) sums[name] = (sums[name] ?? 0) + count;
     const complaints = [...result.complaints, ...(ran % twiceEvery === 0 ? await differences(plan, result) : [])];
     if (complaints.length === 0) continue;
@@ -94,16 +95,26 @@ export async function runMany(options: RunnerOptions): Promise<number> {
 
 /** A seed decides everything: run again, the very same must happen. */
 async function differences(plan: Plan, first: PlanResult): Promise<string[]> {
-  const again = await runPlan(plan);
+  const again = await runAlone(plan);
   return again.digest === first.digest ? [] : [`Not the same again: ${first.digest} and then ${again.digest}`];
+}
+
+/** In this process nothing else happens meanwhile, so whatever reaches for the real world does it from inside the run. */
+async function runAlone(plan: Plan, options: RunOptions = {}): Promise<PlanResult> {
+  const allow = forbidRealWorld();
+  try {
+    return await runPlan(plan, options);
+  } finally {
+    allow();
+  }
 }
 
 async function tell(plan: Plan, result: PlanResult, isShortened: boolean): Promise<void> {
   const fails = async (candidate: Plan): Promise<boolean> =>
-    isSameKind(result.complaints, (await runPlan(candidate)).complaints);
+    isSameKind(result.complaints, (await runAlone(candidate)).complaints);
   const told = isShortened ? await shorten(plan, fails, { runsMax: shortenRunsMax }) : plan;
   const lines: string[] = [];
-  const { complaints } = await runPlan(told, { trace: (line) => lines.push(line) });
+  const { complaints } = await runAlone(told, { trace: (line) => lines.push(line) });
   console.log(story(told, lines, complaints));
   if (!isShortened) return;
   const file = join(tmpdir(), `plan-${plan.seed}.json`);
