@@ -178,7 +178,10 @@ export class Master {
   }
 
   #tell(events: readonly NewEvent[]): void {
-    for (const event of events) this.options.onEvent?.(this.events.add({ epoch: 0, ...event }));
+    for (const event of events) {
+      const kept = this.events.add({ epoch: 0, ...event });
+      this.options.onEvent?.(kept);
+    }
   }
 
   /** Somebody follows a map that this master never made: going on could undo what that one decided (S10). */
