@@ -84,6 +84,11 @@ unit_and_process_tests() {
   [[ $status -eq 0 || ${counts[1]} -gt 0 ]] || failed=$((failed + 1))
 }
 
+# Always the same seeds, so that what fails here fails everywhere; npm run simulate draws others.
+a_minute_of_seeds() {
+  npm run --silent simulate -- --from 1 --minutes 1
+}
+
 failover_rows() {
   local counts
   test/failover/run.sh "$1" | tee dist-test/failover.txt
@@ -104,6 +109,7 @@ rm -rf dist dist-test
 step 'Build' npm run --silent build || finish
 echo '== Unit, contract and process tests (vitest)'
 unit_and_process_tests
+step 'A minute of simulated clusters' a_minute_of_seeds
 echo '== Failover with real daemons'
 # The short choice runs on machines that do other work too: it shows that nothing is lost and that everything comes
 # back; how long the pauses are is for --full, on a quiet machine.

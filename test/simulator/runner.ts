@@ -65,6 +65,7 @@ export async function runMany(options: RunnerOptions): Promise<number> {
   const from = options.from === undefined ? Math.floor(Math.random() * seedsMax) : Number(options.from);
   const seedCount = Number(options.seeds ?? (options.minutes === undefined ? 100 : Number.MAX_SAFE_INTEGER));
   const startMs = performance.now();
+  const startCpu = process.cpuUsage();
   const endMs = startMs + Number(options.minutes ?? Number.POSITIVE_INFINITY) * 60_000;
   const sums: Record<string, number> = {};
   let failed = 0;
@@ -84,10 +85,10 @@ export async function runMany(options: RunnerOptions): Promise<number> {
     break;
   }
   const seconds = (performance.now() - startMs) / 1000;
+  const { user, system } = process.cpuUsage(startCpu);
+  const rates = `${(ran / seconds).toFixed(2)} seeds a second, ${((ran * 1e6) / (user + system)).toFixed(2)} a second of CPU`;
   const total = sums as unknown as Counts;
-  console.log(
-    `${ran} seeds, ${failed} failed; ${(ran / seconds).toFixed(2)} seeds a second; ${countsText(ran, total)}`,
-  );
+  console.log(`${ran} seeds, ${failed} failed; ${rates}; ${countsText(ran, total)}`);
   const missed = failed > 0 ? [] : floorComplaints(ran, total);
   for (const complaint of missed) console.log(complaint);
   return failed > 0 || missed.length > 0 ? 1 : 0;
