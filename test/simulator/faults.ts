@@ -61,9 +61,9 @@ export class Faults {
     const { cluster, isStopping, isMasterOld } = this.#ward;
     // A master on older files is harmless only while every peer can tell it so.
     if (isStopping || isMasterOld) return;
-    cluster.trace?.(`--- ${step.kind}`);
+    cluster.trace?.(`--- ${[step.kind, step.point].join(' ')}`);
     this.#ward.running++;
-    acts[step.kind](new Fault(this.#ward, new Seeded(step.chance))).then(
+    acts[step.kind](new Fault(this.#ward, step)).then(
       () => this.#ward.running--,
       (error: unknown) => cluster.world.complaints.push(`Fault ${step.kind} failed: ${(error as Error).stack}`),
     );
@@ -85,10 +85,13 @@ class Fault {
   readonly cluster: SimCluster;
   readonly chance: Seeded;
 
-  constructor(ward: Ward, chance: Seeded) {
+  readonly step: FaultStep;
+
+  constructor(ward: Ward, step: FaultStep) {
     this.ward = ward;
     this.cluster = ward.cluster;
-    this.chance = chance;
+    this.step = step;
+    this.chance = new Seeded(step.chance);
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -108,6 +111,11 @@ class Fault {
     const { map } = this.cluster;
     const primary = map === undefined ? undefined : this.chance.pick(map.slots).primary;
     return primary === undefined ? this.anyPeer() : this.cluster.hostOf(primary);
+  }
+
+  /** Its work would be lost with its process, and nobody would know what it was told. */
+  isClient(host: SimHost): boolean {
+    return host !== this.cluster.master && !this.cluster.joined.includes(host);
   }
 
   /** Mostly short: longer than a lease, shorter than a death; else long enough to be taken for dead. */
@@ -247,7 +255,37 @@ async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => 
   master.start();
 }
 
+const passedOverMax = 6;
+const armedForMs = 6000;
+
+/** Strikes the process that next, or a few times later, reaches the point; resolves when that is over, or never was. */
+async function atPoint(fault: Fault, strike: (host: SimHost) => Promise<void>): Promise<void> {
+  const { cluster, chance, step } = fault;
+  const { point } = step;
+  if (point === undefined) return;
+  let isArmed = true;
+  const struck = new Promise<void>((resolve) => {
+    const skip = chance.isLikely(0.5) ? 0 : chance.below(passedOverMax);
+    cluster.points.arm({
+      point,
+      skip,
+      act: (host) => {
+        if (!isArmed || fault.ward.isStopping) return;
+        isArmed = false;
+        cluster.trace?.(`${step.kind} ${point} on ${host.name}`);
+        resolve(strike(host));
+      },
+    });
+    cluster.world.schedule(armedForMs, () => isArmed && resolve());
+  });
+  await struck;
+  isArmed = false;
+}
+
 const acts = {
+  'crash-at-point': (fault) =>
+    atPoint(fault, (host) => (fault.isClient(host) ? pauseHost(fault, host) : crash(fault, host, 2000))),
+  'pause-at-point': (fault) => atPoint(fault, (host) => pauseHost(fault, host)),
   crash: (fault) => crash(fault, fault.anyPeer()),
   'crash-primary': (fault) => crash(fault, fault.aPrimary()),
   /** A promotion, and a second one soon after the first. */
@@ -348,5 +386,9 @@ const acts = {
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;
+export function isAtPoint(kind: FaultKind): boolean {
+  return kind === 'crash-at-point' || kind === 'pause-at-point';
+}
+
 /** Those that leave a good copy of everything. */
 export const faultKinds = (Object.keys(acts) as FaultKind[]).filter((kind) => kind !== 'lose-disk');

@@ -4,8 +4,10 @@
  * A plan is plain data. Any part of it can be left out and the rest stays as it was, because every step carries its own
  * chance: so a failing plan can be shortened, printed and kept.
  */
+import type { PointName } from '../../src/core/probe.js';
 import { Seeded } from '../contract/seeded.js';
-import { type FaultKind, faultKinds } from './faults.js';
+import { type FaultKind, faultKinds, isAtPoint } from './faults.js';
+import { pointNames } from './monitor-points.js';
 
 export interface Setting {
   readonly peers: number;
@@ -30,6 +32,8 @@ export interface Setting {
 export interface FaultStep {
   readonly atMs: number;
   readonly kind: FaultKind;
+  /** Where in the protocol it strikes, for the kinds that do so at a named point. */
+  readonly point?: PointName;
   /** Decides everything else about it. */
   readonly chance: number;
 }
@@ -125,7 +129,9 @@ function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
   const steps: FaultStep[] = [];
   if (kinds.length === 0) return steps;
   for (let atMs = chance.between(0, meanMs); atMs < setting.faultsForMs; atMs += chance.between(0, 2 * meanMs)) {
-    steps.push({ atMs: Math.round(atMs), kind: chance.pick(kinds), chance: chance.below(2 ** 31) });
+    const kind = chance.pick(kinds);
+    const point = isAtPoint(kind) ? { point: chance.pick(pointNames) } : {};
+    steps.push({ atMs: Math.round(atMs), kind, ...point, chance: chance.below(2 ** 31) });
   }
   return steps;
 }
