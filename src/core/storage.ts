@@ -8,6 +8,7 @@ export const indexTables = [
   'entries',
   'names',
   'ids',
+  'id-digests',
   'digests',
   'promises',
   'files',
@@ -26,11 +27,13 @@ export interface RangeOptions {
    * The answer ends with the row that brings its keys and values to this size, so that a page holds the loop briefly.
    */
   readonly bytesMax?: number;
+  /** The answer begins with the last row and goes backwards. */
+  readonly reverse?: boolean;
 }
 
 export interface IndexReader {
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined;
-  /** In byte order of keys. The whole answer is read at once: callers bound it with `limit`. */
+  /** In byte order of keys, or against it. The whole answer is read at once: callers bound it with `limit`. */
   range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[];
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[];
 }

@@ -8,7 +8,7 @@
 import { constants, existsSync, writeFileSync } from 'node:fs';
 import { access, lstat, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Database, open, type RootDatabase } from 'lmdb';
+import { type Database, type RangeOptions as LmdbRangeOptions, open, type RootDatabase } from 'lmdb';
 import { assert } from '../core/assert.js';
 import { DfsError, StorageFailure } from '../core/errors.js';
 import {
@@ -348,10 +348,13 @@ function take<Row, Item>(
   return items;
 }
 
-function toRange({ from, to, limit }: RangeOptions): { start?: Uint8Array; end?: Uint8Array; limit?: number } {
+function toRange({ from, to, limit, reverse = false }: RangeOptions): LmdbRangeOptions {
+  const low = from.length > 0 ? from : undefined; // LMDB knows no empty key; without one it starts at the first
+  const [start, end] = reverse ? [to, low] : [low, to];
   return {
-    ...(from.length > 0 && { start: from }), // LMDB knows no empty key; without one it starts at the first
-    ...(to !== undefined && { end: to }),
+    ...(start !== undefined && { start }),
+    ...(end !== undefined && { end }),
     ...(limit !== undefined && { limit }),
+    ...(reverse && { reverse, exclusiveStart: true, inclusiveEnd: true }),
   };
 }

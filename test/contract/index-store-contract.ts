@@ -35,10 +35,10 @@ class Model {
     return this.#rowsOf(table).get(Buffer.from(key).toString('hex'))?.[1];
   }
 
-  range(table: IndexTable, { from, to, limit, bytesMax }: RangeOptions): Row[] {
+  range(table: IndexTable, { from, to, limit, bytesMax, reverse }: RangeOptions): Row[] {
     const inside = [...this.#rowsOf(table).values()]
       .filter(([key]) => Buffer.compare(key, from) >= 0 && (to === undefined || Buffer.compare(key, to) < 0))
-      .sort(([a], [b]) => Buffer.compare(a, b))
+      .sort(([a], [b]) => Buffer.compare(a, b) * (reverse === true ? -1 : 1))
       .slice(0, limit);
     let bytes = 0;
     const end = inside.findIndex(([key, value]) => {
@@ -93,6 +93,7 @@ function randomRange(chance: Seeded): RangeOptions {
     ...(chance.below(2) === 0 && { to: b }),
     ...(chance.below(2) === 0 && { limit: 1 + chance.below(12) }),
     ...(chance.below(3) === 0 && { bytesMax: chance.below(50_000) }),
+    ...(chance.below(3) === 0 && { reverse: true }),
   };
 }
 

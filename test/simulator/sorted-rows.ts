@@ -13,6 +13,8 @@ export interface RowRange {
   /** Exclusive; to the end when absent. */
   readonly to?: Uint8Array;
   readonly limit?: number;
+  /** Begins with the last one and goes backwards. */
+  readonly reverse?: boolean;
 }
 
 export class Rows {
@@ -36,10 +38,13 @@ export class Rows {
     if (this.#rows.delete(name)) this.#names.splice(this.#firstAtOrAfter(name), 1);
   }
 
-  *range({ from, to, limit = Infinity }: RowRange): Generator<Row> {
+  *range({ from, to, limit = Infinity, reverse = false }: RowRange): Generator<Row> {
     const start = this.#firstAtOrAfter(toText(from));
-    const end = Math.min(to === undefined ? this.#names.length : this.#firstAtOrAfter(toText(to)), start + limit);
-    for (let at = start; at < end; at++) yield this.#rows.get(this.#names[at] as string) as Row;
+    const end = to === undefined ? this.#names.length : this.#firstAtOrAfter(toText(to));
+    const count = Math.min(end - start, limit);
+    for (let at = 0; at < count; at++) {
+      yield this.#rows.get(this.#names[reverse ? end - 1 - at : start + at] as string) as Row;
+    }
   }
 
   #firstAtOrAfter(name: string): number {
