@@ -7,8 +7,9 @@
 import { assert, assertDefined } from '../core/assert.js';
 import { type DfsError, StorageFailure } from '../core/errors.js';
 
-const groupBodiesMax = 512; // bounds how long one group holds the event loop
-const groupBytesMax = 8 * 1024 * 1024; // and how long its sync takes
+const groupMsMax = 20; // bounds how long one group holds the event loop: bodies differ widely in what they do
+const groupBodiesMax = 512;
+const groupBytesMax = 8 * 1024 * 1024; // bounds how long its sync takes
 const stuckCommitMs = 60_000; // far beyond any working disk
 const committedInPart = 'The index committed a group although it had refused one of its writes';
 
@@ -88,7 +89,9 @@ export class GroupCommit {
 
   #runGroup(group: Group): void {
     let bytesWritten = 0;
-    while (this.#waiting.length > 0 && group.callers.length < groupBodiesMax && bytesWritten < groupBytesMax) {
+    const endMs = performance.now() + groupMsMax;
+    const hasRoom = (): boolean => group.callers.length < groupBodiesMax && bytesWritten < groupBytesMax;
+    while (this.#waiting.length > 0 && hasRoom() && performance.now() < endMs) {
       const waiting = assertDefined(this.#waiting.shift(), 'The queue is not empty');
       try {
         const written = waiting.run();

@@ -53,6 +53,8 @@ export class MasterLink {
   #waiting: Deferred<void>[] = [];
   #queued: { readonly change: Change; readonly done: Deferred<void> }[] = [];
   #sending = false;
+  /** Resolves when a change is asked for that somebody waits for. */
+  #urgent: Deferred<void> = defer();
   #closed = false;
   #complained: string | undefined;
   #hasJoined = false;
@@ -84,6 +86,7 @@ export class MasterLink {
     if (this.#closed) return;
     const asked = changes.map((change) => ({ change, done: defer<void>() }));
     this.#queued.push(...asked);
+    if (!changes.every(isPatient)) this.#urgent.resolve();
     if (!this.#sending) {
       this.#sending = true;
       this.#sendChanges().catch((error: unknown) => this.#parts.onFailure(error));
@@ -95,9 +98,9 @@ export class MasterLink {
     // Let the changes of this moment gather: a dead backup concerns hundreds of slots at once.
     await Promise.resolve();
     while (this.#queued.length > 0 && !this.#closed) {
-      // Nobody waits for a copy to be added, and many are ready one after another: fewer maps for everyone.
-      if (this.#queued.every(({ change }) => change.op === 'add')) {
-        await sleep(this.#parts.environment.clock, timing.gatherAddsMs);
+      this.#urgent = defer();
+      if (this.#queued.every(({ change }) => isPatient(change))) {
+        await Promise.race([sleep(this.#parts.environment.clock, timing.gatherAddsMs), this.#urgent.promise]);
       }
       const batch = this.#queued.slice(0, changesAtOnce);
       if (!(await this.#sendBatch(batch.map(({ change }) => change)))) {
@@ -225,4 +228,9 @@ export class MasterLink {
       'the master does not answer; trying on',
     );
   }
+}
+
+/** Nobody waits for a copy to be added, and many are ready one after another: fewer maps for everyone. */
+function isPatient(change: Change): boolean {
+  return change.op === 'add';
 }

@@ -46,6 +46,23 @@ const body =
   () => ({ result, bytesWritten });
 
 describe('a group', () => {
+  it('ends after a body that took long: the event loop is needed elsewhere', async () => {
+    let nowMs = 0;
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => nowMs);
+    const slow = commits.submit(() => {
+      nowMs += 1000;
+      return body('slow')();
+    });
+    const next = commits.submit(body('next'));
+    const flight = committer.run();
+    clock.mockRestore();
+    flight.succeed();
+    expect(await slow).toBe('slow');
+    await vi.waitFor(() => expect(committer.flights).toHaveLength(2));
+    committer.run().succeed();
+    expect(await next).toBe('next');
+  });
+
   it('is everyone who came before the database ran it; who comes later is in the next', async () => {
     const first = [commits.submit(body('a')), commits.submit(body('b'))];
     const flight = committer.run();
