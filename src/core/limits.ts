@@ -36,8 +36,9 @@ export const limits = {
 
   // Listing.
   listPageRowsMax: 1000, // bounds the time one page may hold the event loop
-  comparePageRowsMax: 2000,
-  idPageRowsMax: 50_000, // a name overwritten without a pause has more ids than one payload holds
+  comparePageRowsMax: 500, // the same, where every row is verified
+  comparePageBytesMax: 4 * 1024 * 1024, // and read whole, small content with it
+  idPageRowsMax: 500, // a name that is overwritten without a pause has thousands
 
   // Cluster.
   replicasMax: 3,

@@ -8,20 +8,31 @@
  */
 import { sameBytes } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
-import { compareVersions, type PeerId, type TimedId } from '../core/ids.js';
+import { compareVersions, noVersion, type PeerId, type TimedId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { CreditPool } from '../protocol/credit.js';
-import { decodeIdRows, decodeKeyRows, encodeIdRows, type IdRow, type KeyRow } from '../protocol/rows.js';
+import {
+  decodeIdDigestRows,
+  decodeIdRows,
+  decodeKeyRows,
+  encodeIdRows,
+  type IdRow,
+  type KeyRow,
+} from '../protocol/rows.js';
 import type { Copies } from './copies.js';
 import { type EntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import type { EntryIndex } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
+import { differingTables, idsAbove, pagesOf } from './request-ids.js';
 
 export interface Settled {
   keys: number;
   bytes: number;
 }
+
+/** What a replica was last seen to hold under a key, as far as that is known. */
+type KnownRow = Pick<KeyRow, 'key'> & Partial<KeyRow>;
 
 const parallelKeys = 16;
 /** Bytes read for copying and not yet taken by a replica, over all slots. */
@@ -75,16 +86,15 @@ export class Comparison {
 
   /** Own rows after `after` up to and including `end`. */
   #listOwn(led: LedSlot, bucket: number, after: EntryKey, end: EntryKey | undefined): readonly KeyRow[] {
-    const rows: KeyRow[] = [];
-    let from = after;
-    for (;;) {
-      const page = this.#index.listBucket(led.slot, bucket, from, limits.comparePageRowsMax);
-      for (const row of page) {
-        if (end !== undefined && Buffer.compare(row.key, end) > 0) return rows;
-        rows.push(row);
+    const listed: KeyRow[] = [];
+    for (let from = after; ; ) {
+      const { rows, more } = this.#index.listBucket({ slot: led.slot, bucket }, from, limits.comparePageRowsMax);
+      for (const row of rows) {
+        if (end !== undefined && Buffer.compare(row.key, end) > 0) return listed;
+        listed.push(row);
       }
-      const last = page.at(-1);
-      if (last === undefined || page.length < limits.comparePageRowsMax) return rows;
+      const last = rows.at(-1);
+      if (last === undefined || !more) return listed;
       from = last.key;
     }
   }
@@ -93,12 +103,13 @@ export class Comparison {
    * Makes one key of the replica equal to the primary's committed state; the caller holds the key's queue. `their` is
    * what the replica was last seen to hold, when that is known. Resolves to the bytes of content sent.
    */
-  async settleKey(led: LedSlot, peer: PeerId, their: Pick<KeyRow, 'key'> & Partial<KeyRow>): Promise<number> {
+  async settleKey(led: LedSlot, peer: PeerId, their: KnownRow): Promise<number> {
     const own = await this.#readable(led, their.key);
     let sent = 0;
     const sameVersion =
       own !== undefined && their.version !== undefined && compareVersions(own.version, their.version) === 0;
     if (!sameVersion) sent = await this.#sendEntry(led, peer, their.key, own);
+    if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
     await this.#settleIds(led, peer, their.key);
     return sent;
   }
@@ -150,8 +161,10 @@ export class Comparison {
 
   /** The request that wrote the entry, while its id is remembered. */
   #markOf(own: StoredEntry): { requestId?: TimedId; contentHash?: Uint8Array } {
-    const row = this.#index.listIds(own.key).find(({ version }) => compareVersions(version, own.version) === 0);
-    return row === undefined ? {} : { requestId: row.id, contentHash: row.contentHash };
+    for (const row of this.#index.newestIds(own.key)) {
+      if (compareVersions(row.version, own.version) === 0) return { requestId: row.id, contentHash: row.contentHash };
+    }
+    return {};
   }
 
   /**
@@ -168,54 +181,73 @@ export class Comparison {
     }
   }
 
+  /** The ids of what was written since the replica was last seen: nearly always all that differs. */
+  async #sendNewerIds(led: LedSlot, peer: PeerId, their: KnownRow, own: StoredEntry): Promise<void> {
+    const { key, version: seen = noVersion } = their;
+    if (compareVersions(seen, noVersion) === 0 || compareVersions(own.version, seen) <= 0) return;
+    const newer = idsAbove(this.#index.newestIds(key), seen);
+    for (const puts of pagesOf(newer, limits.idPageRowsMax)) {
+      await this.#changeIds(led, peer, { key, puts, drops: [] });
+    }
+  }
+
   async #settleIds(led: LedSlot, peer: PeerId, key: EntryKey): Promise<void> {
-    const theirs = new Map((await this.#listIds(led, peer, key)).map((row) => [keyText(row.id), row]));
-    const puts: IdRow[] = [];
-    for (const row of this.#index.listIds(key)) {
-      const their = theirs.get(keyText(row.id));
-      if (their === undefined || compareVersions(their.version, row.version) !== 0) puts.push(row);
-      theirs.delete(keyText(row.id));
-    }
-    await this.#changeIds(led, peer, { key, puts, drops: [] });
-    await this.#changeIds(led, peer, { key, puts: [], drops: [...theirs.values()] });
-  }
-
-  async #listIds(led: LedSlot, peer: PeerId, key: EntryKey): Promise<readonly IdRow[]> {
-    const rows: IdRow[] = [];
-    for (;;) {
-      const skip = rows.length;
-      const answer = await led.ask(peer, 'list-ids', (fenced) => ({ ...fenced, key, skip }));
-      rows.push(...decodeIdRows(answer.payload ?? new Uint8Array(0)));
-      if (!answer.header.more) return rows;
+    const { payload } = await led.ask(peer, 'id-digests', (fenced) => ({ ...fenced, key }));
+    const theirs = decodeIdDigestRows(payload ?? new Uint8Array(0));
+    for (const table of differingTables(this.#index.idDigests(key), theirs)) {
+      await this.#settleIdTable(led, peer, key, table);
     }
   }
 
-  /** A page at a time; one of the two lists is empty. */
+  /** Goes through the lists of both, a page of the replica's at a time. */
+  async #settleIdTable(led: LedSlot, peer: PeerId, key: EntryKey, table: number): Promise<void> {
+    for (let after: { after?: TimedId } = {}; ; ) {
+      const place = { table, ...after };
+      const answer = await led.ask(peer, 'list-ids', (fenced) => ({ ...fenced, key, ...place }));
+      const rows = decodeIdRows(answer.payload ?? new Uint8Array(0));
+      const end = answer.header.more ? rows.at(-1)?.id : undefined;
+      const theirs = new Map(rows.map((row) => [keyText(row.id), row]));
+      for (const mine of pagesOf(idsUpTo(this.#index.idsInTable(key, place), end), limits.idPageRowsMax)) {
+        const puts = mine.filter((row) => !isSameRow(row, theirs.get(keyText(row.id))));
+        await this.#changeIds(led, peer, { key, puts, drops: [] });
+        for (const row of mine) theirs.delete(keyText(row.id));
+      }
+      await this.#changeIds(led, peer, { key, puts: [], drops: [...theirs.values()] });
+      if (end === undefined) return;
+      after = { after: end };
+    }
+  }
+
+  /** A page; one of the two lists is empty. */
   async #changeIds(
     led: LedSlot,
     peer: PeerId,
     change: { key: EntryKey; puts: readonly IdRow[]; drops: readonly IdRow[] },
   ): Promise<void> {
     const { key, puts, drops } = change;
-    const rows = [...puts, ...drops];
+    if (puts.length + drops.length === 0) return;
     const asOf = led.asOf();
-    for (let at = 0; at < rows.length; at += limits.idPageRowsMax) {
-      const page = rows.slice(at, at + limits.idPageRowsMax);
-      const dropCount = drops.length === 0 ? 0 : page.length;
-      await led.ask(peer, 'settle-ids', (fenced) => ({ ...fenced, key, asOf, drops: dropCount }), {
-        payload: encodeIdRows(page),
-      });
-    }
+    await led.ask(peer, 'settle-ids', (fenced) => ({ ...fenced, key, asOf, drops: drops.length }), {
+      payload: encodeIdRows([...puts, ...drops]),
+    });
+  }
+}
+
+function isSameRow(row: IdRow, their: IdRow | undefined): boolean {
+  return their !== undefined && compareVersions(their.version, row.version) === 0;
+}
+
+function* idsUpTo(rows: Iterable<IdRow>, end: TimedId | undefined): Generator<IdRow> {
+  for (const row of rows) {
+    if (end !== undefined && Buffer.compare(row.id, end) > 0) return;
+    yield row;
   }
 }
 
 /** Rows of either side that the other lacks or has otherwise, as the replica has them. Both are in order of keys. */
-export function differences(
-  mine: readonly KeyRow[],
-  theirs: readonly KeyRow[],
-): readonly (Pick<KeyRow, 'key'> & Partial<KeyRow>)[] {
+export function differences(mine: readonly KeyRow[], theirs: readonly KeyRow[]): readonly KnownRow[] {
   const theirsByKey = new Map(theirs.map((row) => [keyText(row.key), row]));
-  const differing: (Pick<KeyRow, 'key'> & Partial<KeyRow>)[] = [];
+  const differing: KnownRow[] = [];
   for (const row of mine) {
     const their = theirsByKey.get(keyText(row.key));
     theirsByKey.delete(keyText(row.key));

@@ -18,6 +18,7 @@ import { Leadership } from './leadership.js';
 import type { ListingParts } from './listing.js';
 import type { MapKeeper } from './map-keeper.js';
 import type { MasterLink } from './master-link.js';
+import { OldIds } from './old-ids.js';
 import { PeerCalls } from './peer-calls.js';
 import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
@@ -73,7 +74,8 @@ export function buildEngine(parts: EngineParts): Engine {
   const calls = new PeerCalls(environment, me);
   const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
   const comparison = new Comparison({ index, copies, repair });
-  const leadership = new Leadership({ ...parts, index, comparison, currentMap });
+  const oldIds = new OldIds({ index, clock });
+  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
   const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const commits = new Commits({
@@ -102,6 +104,7 @@ export function buildEngine(parts: EngineParts): Engine {
       bytes: parts.bytes,
       copies,
       uploads,
+      oldIds,
       sweepAfterMs: parts.sweepAfterMs,
     }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },

@@ -5,19 +5,27 @@
  * must be looked at later move together. A replaced file is not removed at once: a reader may still be at it.
  */
 import { xxh64 } from '../core/checksum.js';
-import { compareVersions, fromHex, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
-import type { FileId, IndexReader, IndexTransaction, RangeOptions } from '../core/storage.js';
+import {
+  compareVersions,
+  fromHex,
+  noVersion,
+  type SlotNumber,
+  type TimedId,
+  timeOfId,
+  type Version,
+} from '../core/ids.js';
+import type { FileId, IndexTransaction } from '../core/storage.js';
 import { timing } from '../core/timing.js';
-import { encodeListRows, type IdRow } from '../protocol/rows.js';
+import { encodeListRows, type IdDigest, type IdRow } from '../protocol/rows.js';
 import {
   bodyOf,
   decodeValue,
-  decodeVersion,
   type Entry,
   type EntryKey,
   encodeValue,
   encodeVersion,
   isNameKey,
+  keyText,
   type Lookup,
   nameBytesOfKey,
   placedSize,
@@ -32,17 +40,29 @@ import {
   encodeDigest,
   encodeNumber,
   idKey,
-  idKeyPrefix,
+  idTableOf,
+  isInRange,
   type Place,
   partsOfIdKey,
   placeOfKey,
   rangeOfBucket,
   rangeOfSlot,
   seal,
-  tableOfIdKey,
   unseal,
   unsealOrFail,
 } from './index-layout.js';
+import {
+  countIds,
+  encodeIdDigests,
+  hashOfId,
+  hashOfIds,
+  idDigestsOf,
+  idTables,
+  listIds,
+  rangeInTable,
+  toIdRow,
+  withIds,
+} from './request-ids.js';
 
 /** How long things stay before they are looked at, and the cluster's time to count from. */
 export interface Delays {
@@ -86,50 +106,6 @@ export function hashOfEntry(entry: Entry): bigint {
   return xxh64(Buffer.concat([entry.key, encodeVersion(entry.version)]));
 }
 
-export function hashOfId(key: EntryKey, row: IdRow): bigint {
-  return xxh64(Buffer.concat([key, row.id, encodeVersion(row.version)]));
-}
-
-export function toIdRow(rowKey: Uint8Array, value: Uint8Array, id: TimedId): IdRow | undefined {
-  const content = unseal(rowKey, value);
-  if (content === undefined) return undefined;
-  return { id, version: decodeVersion(content.subarray(0, 16)), contentHash: content.slice(16, 24) };
-}
-
-/** All request ids of a key: one short range in each table there is. */
-export function listIds(reader: IndexReader, key: EntryKey): readonly IdRow[] {
-  const rows: IdRow[] = [];
-  let table = firstTableFrom(reader, 0);
-  while (table !== undefined) {
-    const from = idKeyPrefix(table, key);
-    for (const [rowKey, value] of reader.range('ids', { from, to: pastPrefix(from) })) {
-      const parts = partsOfIdKey(rowKey);
-      const row = parts.entryKey.length === key.length ? toIdRow(rowKey, value, parts.id) : undefined;
-      if (row !== undefined) rows.push(row);
-    }
-    table = firstTableFrom(reader, table + 1);
-  }
-  return rows;
-}
-
-function firstTableFrom(reader: IndexReader, table: number): number | undefined {
-  const [first] = reader.keys('ids', { from: idKeyPrefix(table, new Uint8Array(0)), limit: 1 });
-  return first === undefined ? undefined : tableOfIdKey(first);
-}
-
-/** The smallest key that does not begin with `prefix`. */
-function pastPrefix(prefix: Uint8Array): Uint8Array {
-  const next = prefix.slice();
-  for (let index = next.length - 1; index >= 0; index--) {
-    const byte = next[index] ?? 0;
-    if (byte < 255) {
-      next[index] = byte + 1;
-      return next.subarray(0, index + 1);
-    }
-  }
-  return Buffer.concat([prefix, Buffer.alloc(8, 255)]);
-}
-
 const fileRowLive = 0;
 const fileRowTrash = 1;
 
@@ -144,13 +120,22 @@ export function decodeFileRow(rowKey: Uint8Array, value: Uint8Array): FileRow | 
   return { state: 'trash', dueMs: new DataView(content.buffer, content.byteOffset).getFloat64(1) };
 }
 
+type SealedTable = 'names' | 'ids' | 'id-digests' | 'digests' | 'files' | 'sweeps';
+
+interface DigestChange {
+  readonly place: Place;
+  readonly before: DigestRow;
+  readonly now: DigestRow;
+}
+
 /** One transaction's view of the index, with every change of an entry kept consistent. */
 export class EntryChanges {
   readonly #slotCount: number;
   readonly #delays: Delays;
   readonly #transaction: IndexTransaction;
-  /** What each slot gained, for the caller to add once it is durable. */
-  readonly moved = new Map<SlotNumber, Amounts>();
+  /** Digests that moved and are not written yet. */
+  readonly #digests = new Map<string, DigestChange>();
+  readonly #idDigests = new Map<string, { readonly key: EntryKey; readonly digests: readonly IdDigest[] }>();
 
   constructor(transaction: IndexTransaction, slotCount: number, delays: Delays) {
     this.#transaction = transaction;
@@ -223,20 +208,39 @@ export class EntryChanges {
 
   putId(key: EntryKey, row: IdRow): void {
     this.dropId(key, row.id);
+    const before = this.#idDigestsOf(key);
     const content = Buffer.concat([encodeVersion(row.version), row.contentHash]);
     this.#putSealed('ids', idKey(key, row.id), content);
-    this.#shift(placeOfKey(key, this.#slotCount), hashOfId(key, row), noAmounts);
+    this.#countId(before, key, row, 1);
   }
 
   dropId(key: EntryKey, id: TimedId): void {
     const rowKey = idKey(key, id);
     const value = this.#transaction.get('ids', rowKey);
     if (value === undefined) return;
+    const before = this.#idDigestsOf(key);
     this.#transaction.delete('ids', rowKey);
-    const row = toIdRow(rowKey, value, id);
-    const place = placeOfKey(key, this.#slotCount);
-    if (row === undefined) this.#recount(place);
-    else this.#shift(place, hashOfId(key, row), noAmounts);
+    const row = toIdRow(rowKey, value);
+    if (row === undefined) this.#recountIds(key);
+    else this.#countId(before, key, row, -1);
+  }
+
+  #countId(before: readonly IdDigest[], key: EntryKey, row: IdRow, count: 1 | -1): void {
+    const xor = hashOfId(key, row);
+    const table = idTableOf(timeOfId(row.id));
+    this.#idDigests.set(keyText(key), { key, digests: withIds(before, { table, count, xor }) });
+    this.#shift(placeOfKey(key, this.#slotCount), xor, noAmounts);
+  }
+
+  /** After an id whose hash is unknown has gone. */
+  #recountIds(key: EntryKey): void {
+    this.#idDigests.set(keyText(key), { key, digests: countIds(this.#transaction, key) });
+    this.#recount(placeOfKey(key, this.#slotCount));
+  }
+
+  /** To be read before the ids change: an unreadable row is counted anew from them. */
+  #idDigestsOf(key: EntryKey): readonly IdDigest[] {
+    return this.#idDigests.get(keyText(key))?.digests ?? idDigestsOf(this.#transaction, key);
   }
 
   /** Drops the ids of changes that were made after `version`: taken back with what they made (F1). */
@@ -250,19 +254,14 @@ export class EntryChanges {
   dropIdsOfSlot(slot: SlotNumber, below: number, limit: number): number {
     let dropped = 0;
     const range = rangeOfSlot(slot, this.#slotCount);
-    let table = firstTableFrom(this.#transaction, 0);
-    while (table !== undefined && table < below && dropped < limit) {
-      const inTable: RangeOptions = {
-        from: idKeyPrefix(table, range.from),
-        to: range.to === undefined ? idKeyPrefix(table + 1, new Uint8Array(0)) : idKeyPrefix(table, range.to),
-        limit: limit - dropped,
-      };
+    for (const table of idTables(this.#transaction)) {
+      if (table >= below || dropped >= limit) break;
+      const inTable = { ...rangeInTable(table, range), limit: limit - dropped };
       for (const rowKey of this.#transaction.keys('ids', inTable)) {
         const { entryKey, id } = partsOfIdKey(rowKey);
         this.dropId(entryKey, id);
         dropped++;
       }
-      table = firstTableFrom(this.#transaction, table + 1);
     }
     return dropped;
   }
@@ -271,44 +270,60 @@ export class EntryChanges {
   forget(slot: SlotNumber, limit: number): number {
     const rows = this.#transaction.range('entries', { ...rangeOfSlot(slot, this.#slotCount), limit });
     for (const [key, value] of rows) {
-      for (const row of listIds(this.#transaction, key)) this.dropId(key, row.id);
+      this.dropIdsAbove(key, noVersion);
       this.change(key, decodeValue(key, value), undefined);
     }
     return rows.length;
   }
 
   #shift(place: Place, xor: bigint, amounts: Amounts): void {
-    const before = this.#digest(place);
-    this.#setDigest(place, { ...addAmounts(before, amounts), xor: before.xor ^ xor }, before);
+    const { now } = this.#digest(place);
+    this.#setDigest(place, { ...addAmounts(now, amounts), xor: now.xor ^ xor });
   }
 
-  /** Counts a bucket anew, after an entry whose hash is unknown has gone. */
+  /** Counts a bucket anew, after an entry or id whose hash is unknown has gone. */
   #recount(place: Place): void {
+    const range = rangeOfBucket(place, this.#slotCount);
     let row = emptyDigest;
-    for (const [key, value] of this.#transaction.range('entries', rangeOfBucket(place, this.#slotCount))) {
+    for (const [key, value] of this.#transaction.range('entries', range)) {
       const found = decodeValue(key, value);
-      if (found.state === 'present') {
-        const xor = row.xor ^ hashOfEntry(found.entry);
-        row = { ...addAmounts(row, amountsOf(found.entry)), xor };
-      }
-      for (const id of listIds(this.#transaction, key)) row = { ...row, xor: row.xor ^ hashOfId(key, id) };
+      if (found.state !== 'present') continue;
+      row = { ...addAmounts(row, amountsOf(found.entry)), xor: row.xor ^ hashOfEntry(found.entry) };
     }
-    this.#setDigest(place, row, this.#digest(place));
+    const keys = new Map(this.#transaction.keys('id-digests', range).map((key) => [keyText(key), key]));
+    for (const [text, { key }] of this.#idDigests) if (isInRange(key, range)) keys.set(text, key);
+    for (const key of keys.values()) row = { ...row, xor: row.xor ^ hashOfIds(this.#idDigestsOf(key)) };
+    this.#setDigest(place, row);
   }
 
-  #digest(place: Place): DigestRow {
+  #digest(place: Place): DigestChange {
     const key = digestKey(place);
+    const known = this.#digests.get(keyText(key));
+    if (known !== undefined) return known;
     const value = this.#transaction.get('digests', key);
-    return value === undefined ? emptyDigest : decodeDigest(unsealOrFail('digests', key, value));
+    const before = value === undefined ? emptyDigest : decodeDigest(unsealOrFail('digests', key, value));
+    return { place, before, now: before };
   }
 
-  #setDigest(place: Place, row: DigestRow, before: DigestRow): void {
-    this.#putSealed('digests', digestKey(place), encodeDigest(row));
-    const gained = addAmounts(row, before, -1);
-    this.moved.set(place.slot, addAmounts(this.moved.get(place.slot) ?? noAmounts, gained));
+  #setDigest(place: Place, now: DigestRow): void {
+    this.#digests.set(keyText(digestKey(place)), { ...this.#digest(place), now });
   }
 
-  #putSealed(table: 'names' | 'ids' | 'digests' | 'files' | 'sweeps', key: Uint8Array, content: Uint8Array): void {
+  /** Writes the digests, once for everything that moved them, and returns what each slot gained. The last step. */
+  finish(): ReadonlyMap<SlotNumber, Amounts> {
+    const gained = new Map<SlotNumber, Amounts>();
+    for (const { place, before, now } of this.#digests.values()) {
+      this.#putSealed('digests', digestKey(place), encodeDigest(now));
+      gained.set(place.slot, addAmounts(gained.get(place.slot) ?? noAmounts, addAmounts(now, before, -1)));
+    }
+    for (const { key, digests } of this.#idDigests.values()) {
+      if (digests.length === 0) this.#transaction.delete('id-digests', key);
+      else this.#putSealed('id-digests', key, encodeIdDigests(digests));
+    }
+    return gained;
+  }
+
+  #putSealed(table: SealedTable, key: Uint8Array, content: Uint8Array): void {
     this.#transaction.put(table, key, seal(key, content));
   }
 }

@@ -8,18 +8,9 @@ import { refuse } from '../core/errors.js';
 import { compareVersions, type Epoch, noVersion, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { IndexReader, IndexStore, IndexTransaction } from '../core/storage.js';
-import type { IdRow, KeyRow } from '../protocol/rows.js';
+import type { IdDigest, IdRow, KeyRow } from '../protocol/rows.js';
 import { decodeValue, type EntryKey, type Lookup, type StoredEntry } from './entry.js';
-import {
-  type Amounts,
-  addAmounts,
-  type Delays,
-  EntryChanges,
-  hashOfId,
-  listIds,
-  noAmounts,
-  toIdRow,
-} from './entry-changes.js';
+import { type Amounts, addAmounts, type Delays, EntryChanges, noAmounts } from './entry-changes.js';
 import {
   decodeDigest,
   decodeNumber,
@@ -27,13 +18,16 @@ import {
   encodeNumber,
   idKey,
   justAfter,
+  type Place,
   placeOfKey,
   rangeOfBucket,
+  rangeOfSlot,
   seal,
   slotKey,
   slotOfSlotKey,
   unsealOrFail,
 } from './index-layout.js';
+import { hashOfIds, hasIdsBelow, idDigestsOf, idsInTable, listIds, newestIds, toIdRow } from './request-ids.js';
 
 /** The writer's standing: refused when the slot's promise is higher. */
 export interface Fence {
@@ -46,6 +40,8 @@ export interface RequestMark {
   /** Of what the request asked: the same id with other content is a client's bug (F5). */
   readonly contentHash: Uint8Array;
 }
+
+const idsDroppedAtOnce = 500;
 
 export class EntryIndex {
   readonly #store: IndexStore;
@@ -106,33 +102,50 @@ export class EntryIndex {
     return digests;
   }
 
-  /** The entries of a digest bucket after a key, in order. An unreadable one has no version (F10). */
-  listBucket(slot: SlotNumber, bucket: number, after: EntryKey, limit: number): readonly KeyRow[] {
-    const range = rangeOfBucket({ slot, bucket }, this.#slotCount);
+  /** The entries of a digest bucket after a key, in order: a page. An unreadable one has no version (F10). */
+  listBucket(place: Place, after: EntryKey, limit: number): { rows: readonly KeyRow[]; more: boolean } {
+    const range = rangeOfBucket(place, this.#slotCount);
     const from = after.length === 0 ? range.from : justAfter(after);
-    return this.#store.range('entries', { ...range, from, limit }).map(([key, value]) => {
+    const bytesMax = limits.comparePageBytesMax;
+    const rows = this.#store.range('entries', { ...range, from, limit, bytesMax }).map(([key, value]) => {
       const found = decodeValue(key, value);
       return { key, version: found.state === 'present' ? found.entry.version : noVersion, idsHash: this.#idsHash(key) };
     });
+    const last = rows.at(-1)?.key;
+    const rest = last === undefined ? [] : this.#store.keys('entries', { ...range, from: justAfter(last), limit: 1 });
+    return { rows, more: rest.length > 0 };
   }
 
   #idsHash(key: EntryKey): Uint8Array {
-    let xor = 0n;
-    for (const row of this.listIds(key)) xor ^= hashOfId(key, row);
     const hash = new Uint8Array(8);
-    new DataView(hash.buffer).setBigUint64(0, xor);
+    new DataView(hash.buffer).setBigUint64(0, hashOfIds(this.idDigests(key)));
     return hash;
   }
 
   findId(key: EntryKey, id: TimedId): IdRow | undefined {
     const rowKey = idKey(key, id);
     const value = this.#store.get('ids', rowKey);
-    return value === undefined ? undefined : toIdRow(rowKey, value, id);
+    return value === undefined ? undefined : toIdRow(rowKey, value);
   }
 
   /** All request ids of a key. */
   listIds(key: EntryKey): readonly IdRow[] {
     return listIds(this.#store, key);
+  }
+
+  /** What stands for the key's request ids, table by table; empty when it has none. */
+  idDigests(key: EntryKey): readonly IdDigest[] {
+    return idDigestsOf(this.#store, key);
+  }
+
+  /** The ids of a key in one table, after one of them, in order; reads only as far as it is followed. */
+  idsInTable(key: EntryKey, place: { readonly table: number; readonly after?: TimedId }): Iterable<IdRow> {
+    return idsInTable(this.#store, key, place);
+  }
+
+  /** The request ids of a key, newest first; reads only as far as it is followed. */
+  newestIds(key: EntryKey): Iterable<IdRow> {
+    return newestIds(this.#store, key);
   }
 
   /** Stores entries newer than what is there, and the request's id; older ones are ignored, one by one (F3). */
@@ -169,7 +182,9 @@ export class EntryIndex {
       const before = changes.lookup(key);
       if (before.state === 'present' && compareVersions(before.entry.version, asOf) > 0) return true;
       changes.change(key, before, entry);
-      changes.dropIdsAbove(key, entry?.version ?? noVersion);
+      if (!rises(before, entry)) {
+        changes.dropIdsAbove(key, entry?.version ?? noVersion);
+      }
       // The entry's own id comes with it: without it a late retry would run again (S6).
       if (entry !== undefined && mark !== undefined) {
         changes.putId(key, { id: mark.id, version: entry.version, contentHash: mark.contentHash });
@@ -209,14 +224,20 @@ export class EntryIndex {
       const before = changes.lookup(entry.key);
       const same = before.state === 'present' && compareVersions(before.entry.version, entry.version) === 0;
       if (!same && before.state !== 'damaged') return false;
+      if (!same) changes.dropIdsAbove(entry.key, entry.version);
       changes.change(entry.key, before, entry);
       return true;
     });
   }
 
-  /** Drops up to `limit` ids of the slot in tables below `below`; resolves to how many. */
-  dropIds(fence: Fence, below: number, limit: number): Promise<number> {
-    return this.#change(fence, (changes) => changes.dropIdsOfSlot(fence.slot, below, limit));
+  /** Drops the slot's ids of all tables below `below`, a few at a time; resolves to how many. */
+  async dropIds(fence: Fence, below: number): Promise<number> {
+    await this.raisePromise(fence);
+    let count = 0;
+    while (hasIdsBelow(this.#store, rangeOfSlot(fence.slot, this.#slotCount), below)) {
+      count += await this.#change(fence, (changes) => changes.dropIdsOfSlot(fence.slot, below, idsDroppedAtOnce));
+    }
+    return count;
   }
 
   /** Forgets up to `limit` entries of a slot this peer no longer holds (F15); resolves to how many. */
@@ -240,9 +261,9 @@ export class EntryIndex {
       const changes = new EntryChanges(transaction, this.#slotCount, this.#delays());
       const result = change(changes);
       if (promised < fence.slotEpoch) putPromise(transaction, fence);
-      return { result, moved: changes.moved };
+      return { result, gained: changes.finish() };
     });
-    for (const [slot, amounts] of done.moved) this.#addAmounts(slot, amounts);
+    for (const [slot, amounts] of done.gained) this.#addAmounts(slot, amounts);
     return done.result;
   }
 
@@ -253,6 +274,11 @@ export class EntryIndex {
 
 function holds(found: Lookup, version: Version): boolean {
   return found.state === 'present' && compareVersions(found.entry.version, version) === 0;
+}
+
+/** No id speaks of a version above its entry's: only where that falls, or is not known, can one be too new. */
+function rises(before: Lookup, after: StoredEntry | undefined): boolean {
+  return before.state === 'present' && after !== undefined && compareVersions(before.entry.version, after.version) <= 0;
 }
 
 function readPromise(reader: IndexReader, slot: SlotNumber): Epoch {

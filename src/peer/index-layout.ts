@@ -5,6 +5,7 @@
  * entries   entry key → value (entry.ts)
  * names     bucket 0 name → hash of the name, then the row a listing sends; live files only
  * ids       table number u32, entry key, request id → version, content hash
+ * id-digests  entry key → for each table its ids are in: how many, XOR of their hashes (request-ids.ts)
  * digests   slot u16, bucket u8 → XOR of the entries' and ids' hashes, and what they hold
  * promises  slot u16 → the highest slotEpoch promised
  * files     file id → the entry key it belongs to, or when it may be removed
@@ -73,6 +74,10 @@ export function placeOfKey(key: EntryKey, slotCount: number): Place {
 export interface KeyRange {
   readonly from: Uint8Array;
   readonly to?: Uint8Array;
+}
+
+export function isInRange(key: Uint8Array, { from, to }: KeyRange): boolean {
+  return Buffer.compare(key, from) >= 0 && (to === undefined || Buffer.compare(key, to) < 0);
 }
 
 function rangeOfTop(top: number, bits: number): KeyRange {

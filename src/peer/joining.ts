@@ -11,9 +11,11 @@ import { isRefusal } from '../core/errors.js';
 import type { PeerId, StoreId } from '../core/ids.js';
 import type { Comparison, Settled } from './comparison.js';
 import type { LedSlot } from './led-slot.js';
+import type { OldIds } from './old-ids.js';
 
 export interface JoiningParts {
   readonly comparison: Comparison;
+  readonly oldIds: OldIds;
   storeOf(peer: PeerId): StoreId | undefined;
   /** Asks the master; resolves when it has answered and the map of the answer was taken. */
   ask(change: { led: LedSlot; op: 'add' | 'remove'; peer: PeerId; storeId?: StoreId }): Promise<void>;
@@ -27,6 +29,7 @@ const copyRoundsMax = 4;
 export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId, total: Settled): Promise<void> {
   const storeId = parts.storeOf(peer);
   try {
+    await parts.oldIds.dropAt(led, peer);
     for (let round = 0; round < copyRoundsMax; round++) {
       const settled = add(total, await parts.comparison.settleSlot(led, peer));
       if (settled.keys <= fewKeys) break;

@@ -15,12 +15,14 @@ import { isStillJoining, type JoiningParts, join } from './joining.js';
 import { LedSlot, type LedSlotWorld } from './led-slot.js';
 import { type LevellingParts, level } from './levelling.js';
 import type { MasterLink } from './master-link.js';
+import type { OldIds } from './old-ids.js';
 import { ReplicaLink } from './replica-link.js';
 
 export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   readonly environment: Environment;
   readonly me: Identity;
   readonly master: MasterLink;
+  readonly oldIds: OldIds;
   currentMap(): ClusterMap | undefined;
   fetchMap(): void;
   onFailure(error: unknown): void;
@@ -222,6 +224,7 @@ export class Leadership {
   #joiningParts(): JoiningParts {
     return {
       comparison: this.#parts.comparison,
+      oldIds: this.#parts.oldIds,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
       ask: ({ led, op, peer, storeId }) => this.#change(led, op, peer, storeId),
     };

@@ -10,7 +10,7 @@ import { compareVersions, type TimedId, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
 import type { Probe } from '../core/probe.js';
-import { decodeIdRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
+import { decodeIdRows, encodeIdDigestRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
 import type { Incoming, Outgoing, Session } from '../protocol/session.js';
 import type { Admission } from './admission.js';
 import type { Copies } from './copies.js';
@@ -19,6 +19,7 @@ import type { EntryIndex, Fence, RequestMark } from './entry-index.js';
 import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
 import type { Identity } from './identity.js';
 import type { MapKeeper } from './map-keeper.js';
+import { pagesOf } from './request-ids.js';
 
 export interface ReplicaParts {
   readonly probe: Probe | undefined;
@@ -31,10 +32,8 @@ export interface ReplicaParts {
 }
 
 type FencedRequest = Incoming<
-  'replicate' | 'settle' | 'settle-ids' | 'digests' | 'list-bucket' | 'list-ids' | 'drop-ids'
+  'replicate' | 'settle' | 'settle-ids' | 'digests' | 'list-bucket' | 'id-digests' | 'list-ids' | 'drop-ids'
 >;
-
-const idsDroppedAtOnce = 500;
 
 export class Replica {
   /** Changes of a key here, whoever asks for them. */
@@ -162,24 +161,30 @@ export class Replica {
     await this.#parts.index.raisePromise(fence);
     this.#parts.probe?.at({ point: 'promised', ...fence });
     const { bucket, after } = request.header;
-    const rows = this.#parts.index.listBucket(fence.slot, bucket, after, limits.comparePageRowsMax);
-    return { header: { more: rows.length === limits.comparePageRowsMax }, payload: encodeKeyRows(rows) };
+    const place = { slot: fence.slot, bucket };
+    const { rows, more } = this.#parts.index.listBucket(place, after, limits.comparePageRowsMax);
+    return { header: { more }, payload: encodeKeyRows(rows) };
+  }
+
+  async idDigests(request: Incoming<'id-digests'>): Promise<Outgoing> {
+    const fence = this.#fence(request);
+    await this.#parts.index.raisePromise(fence);
+    this.#parts.probe?.at({ point: 'promised', ...fence });
+    return { payload: encodeIdDigestRows(this.#parts.index.idDigests(request.header.key)) };
   }
 
   async listIds(request: Incoming<'list-ids'>): Promise<Outgoing> {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
     this.#parts.probe?.at({ point: 'promised', ...fence });
-    const { key, skip } = request.header;
-    const rows = this.#parts.index.listIds(key);
-    const end = skip + limits.idPageRowsMax;
-    return { header: { more: rows.length > end }, payload: encodeIdRows(rows.slice(skip, end)) };
+    const { key, ...place } = request.header;
+    const [rows = []] = pagesOf(this.#parts.index.idsInTable(key, place), limits.idPageRowsMax);
+    return { header: { more: rows.length === limits.idPageRowsMax }, payload: encodeIdRows(rows) };
   }
 
   async dropIds(request: Incoming<'drop-ids'>): Promise<Outgoing> {
     const fence = this.#fence(request);
-    const { below } = request.header;
-    while ((await this.#parts.index.dropIds(fence, below, idsDroppedAtOnce)) === idsDroppedAtOnce);
+    await this.#parts.index.dropIds(fence, request.header.below);
     return {};
   }
 

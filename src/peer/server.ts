@@ -36,6 +36,7 @@ const handlers: { readonly [N in MessageName]?: Handler<N> } = {
   'settle-ids': ({ replica }, request) => replica.settleIds(request),
   digests: ({ replica }, request) => replica.digests(request),
   'list-bucket': ({ replica }, request) => replica.listBucket(request),
+  'id-digests': ({ replica }, request) => replica.idDigests(request),
   'list-ids': ({ replica }, request) => replica.listIds(request),
   'drop-ids': ({ replica }, request) => replica.dropIds(request),
   beacon: ({ replica }, request) => replica.beacon(request),

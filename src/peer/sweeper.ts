@@ -16,9 +16,10 @@ import type { Copies } from './copies.js';
 import { bodyOf, type StoredEntry } from './entry.js';
 import { decodeFileRow } from './entry-changes.js';
 import type { EntryIndex } from './entry-index.js';
-import { dueKey, idTableOf, justAfter } from './index-layout.js';
+import { dueKey, justAfter } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
+import type { OldIds } from './old-ids.js';
 import type { Uploads } from './uploads.js';
 
 export interface SweeperParts {
@@ -30,6 +31,7 @@ export interface SweeperParts {
   readonly commits: Commits;
   readonly leadership: Leadership;
   readonly uploads: Uploads;
+  readonly oldIds: OldIds;
   readonly clock: ClusterClock;
   readonly sweepAfterMs: number;
 }
@@ -41,7 +43,6 @@ const strayAgeMs = 60 * 60_000;
 const againMs = 5000;
 /** A replica sweeps nothing; it looks again in case it is primary by then. */
 const replicaLooksAgainMs = 60 * 60_000;
-const idsDroppedAtOnce = 500;
 
 export class Sweeper {
   readonly #parts: SweeperParts;
@@ -107,7 +108,7 @@ export class Sweeper {
 
   async #sweepTombstone(led: LedSlot, entry: StoredEntry): Promise<number | undefined> {
     // Its request ids outlive it; they are dropped a table at a time.
-    if (this.#parts.index.listIds(entry.key).length > 0) return this.#parts.clock.nowMs() + againMs;
+    if (this.#parts.index.idDigests(entry.key).length > 0) return this.#parts.clock.nowMs() + againMs;
     const removed = await this.#parts.commits.removeEverywhere(led, entry);
     return removed ? undefined : this.#parts.clock.nowMs() + againMs;
   }
@@ -148,24 +149,19 @@ export class Sweeper {
     }
   }
 
-  /** Request ids are dropped a table at a time, by the primary's message and never by a replica's clock (F1). */
   async #dropOldIds(): Promise<void> {
-    const { leadership, clock, index } = this.#parts;
-    const below = idTableOf(clock.nowMs() - timing.idKeepMs);
+    const { leadership, oldIds, log } = this.#parts;
+    const below = oldIds.keptFrom();
     if (below <= this.#droppedBelow) return;
     for (const led of leadership.all()) {
       if (!this.#canSweep(led)) continue;
       try {
-        await led.during(async () => {
-          await Promise.all(
-            led.required().map((peer) => led.ask(peer, 'drop-ids', (fenced) => ({ ...fenced, below }))),
-          );
-          while ((await index.dropIds(led.fence(), below, idsDroppedAtOnce)) === idsDroppedAtOnce);
-          led.probe?.at({ point: 'idsDropped', slot: led.slot, term: led.term });
-        });
+        // Also a joining one: it would be compared id by id.
+        const joining = led.record.joining.filter((peer) => leadership.isReached(peer));
+        await oldIds.drop(led, [...new Set([...led.required(), ...joining])]);
       } catch (error) {
         if (!(error instanceof DfsError)) throw error;
-        this.#parts.log.debug({ slot: led.slot, error: error.message }, 'old request ids are dropped later');
+        log.debug({ slot: led.slot, error: error.message }, 'old request ids are dropped later');
       }
     }
     this.#droppedBelow = below;

@@ -43,6 +43,9 @@ export const protocolVersion = 1;
 export const roles = ['client', 'peer', 'master'] as const;
 export type Role = (typeof roles)[number];
 
+/** Numbers of tables of request ids are u32 on disk. */
+const idTablesMax = 2 ** 32 - 1;
+
 interface Message {
   readonly kind: number;
   readonly from: readonly Role[];
@@ -247,11 +250,11 @@ export const messages = {
     request: { ...fenced, bucket: count(limits.digestBuckets - 1), after: key },
     reply: { more: flag() },
   },
-  /** Payload: a page of the id rows of one key, after the first `skip`. */
+  /** Payload: a page of the id rows that one key has in one table, in order, after the id `after`. */
   'list-ids': {
     kind: 35,
     from: ['peer'],
-    request: { ...fenced, key, skip: count() },
+    request: { ...fenced, key, table: count(idTablesMax), after: optional(timedId) },
     reply: { more: flag() },
   },
   /** Drops the slot's request ids of all tables below `below`. */
@@ -266,6 +269,8 @@ export const messages = {
   },
   /** Payload: the list of (slot, slotEpoch, term) that later beacons stand for. A beacon itself. */
   'beacon-list': { kind: 38, from: ['peer'], request: {}, reply: { refused: list(slot, 4000) } },
+  /** Payload: what stands for the request ids of one key, a row for each table they are in. */
+  'id-digests': { kind: 39, from: ['peer'], request: { ...fenced, key }, reply: {} },
 
   // --- Peer → peer, asking ----------------------------------------------------------------------------------------
   /** A verified copy of exactly this key and version (any version when absent). Payload: its bytes. */

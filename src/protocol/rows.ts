@@ -100,6 +100,32 @@ export function decodeIdRows(bytes: Uint8Array): readonly IdRow[] {
   }));
 }
 
+/** Stands for the request ids that one key has in one table: how many, and the XOR of their hashes. */
+export interface IdDigest {
+  readonly table: number;
+  readonly count: number;
+  readonly xor: bigint;
+}
+
+export function encodeIdDigestRows(rows: readonly IdDigest[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const row of rows) {
+    writer.varint(row.table);
+    writer.varint(row.count);
+    const xor = new Uint8Array(8);
+    new DataView(xor.buffer).setBigUint64(0, row.xor);
+    writer.raw(xor);
+  }
+  return writer.finish();
+}
+
+export function decodeIdDigestRows(bytes: Uint8Array): readonly IdDigest[] {
+  return decodeRows(bytes, 'A list of digests of request ids', (reader) => {
+    const [table, count, xor] = [reader.varint(), reader.varint(), reader.raw(checksumBytes)];
+    return { table, count, xor: new DataView(xor.buffer, xor.byteOffset).getBigUint64(0) };
+  });
+}
+
 function decodeRows<T>(bytes: Uint8Array, what: string, readRow: (reader: ByteReader) => T): readonly T[] {
   const reader = new ByteReader(bytes, what);
   const rows: T[] = [];

@@ -10,6 +10,7 @@ import { keyOfName, toEntry } from '../../../src/peer/entry.js';
 import type { EntryIndex } from '../../../src/peer/entry-index.js';
 import { join } from '../../../src/peer/joining.js';
 import { LedSlot } from '../../../src/peer/led-slot.js';
+import type { OldIds } from '../../../src/peer/old-ids.js';
 import type { LinkRequest, ReplicaLink } from '../../../src/peer/replica-link.js';
 
 interface Sent {
@@ -182,7 +183,7 @@ describe('a write', () => {
 describe('a joining replica', () => {
   const joiner = record({ inSync: ['p1'], joining: ['p2'] });
 
-  function joining(of: SlotRecord = joiner) {
+  async function joining(of: SlotRecord = joiner) {
     const { led } = ledSlot(of);
     const comparisons: Deferred<{ keys: number; bytes: number }>[] = [];
     const asked: string[] = [];
@@ -197,12 +198,14 @@ describe('a joining replica', () => {
       asked.push(`${op} ${storeId}`);
       led.adopt(record({ slotEpoch: led.record.slotEpoch + 1, inSync: ['p1', 'p2'] }));
     };
-    const ended = join({ comparison, storeOf: () => 'store-2', ask }, led, 'p2', { keys: 0, bytes: 0 });
+    const oldIds = { dropAt: async () => undefined } as unknown as OldIds;
+    const ended = join({ comparison, oldIds, storeOf: () => 'store-2', ask }, led, 'p2', { keys: 0, bytes: 0 });
+    await settled();
     return { led, comparisons, asked, ended };
   }
 
   it('F6: is added only after the second comparison, by the store that answered it', async () => {
-    const { led, comparisons, asked, ended } = joining();
+    const { led, comparisons, asked, ended } = await joining();
     expect(led.isPending('p2')).toBe(false);
     comparisons[0]?.resolve({ keys: 3, bytes: 0 });
     await settled();
@@ -214,7 +217,7 @@ describe('a joining replica', () => {
   });
 
   it('F6: is compared again only when every write begun before has ended', async () => {
-    const { led, comparisons } = joining();
+    const { led, comparisons } = await joining();
     const change = defer<void>();
     const ended = led.during(() => change.promise);
     comparisons[0]?.resolve({ keys: 0, bytes: 0 });
@@ -228,7 +231,7 @@ describe('a joining replica', () => {
   });
 
   it('F6: that the map dropped and named again meanwhile is not added by what was compared before', async () => {
-    const { led, comparisons, asked, ended } = joining();
+    const { led, comparisons, asked, ended } = await joining();
     comparisons[0]?.resolve({ keys: 0, bytes: 0 });
     await settled();
     led.adopt({ ...joiner, slotEpoch: 6, joining: [] });
