@@ -2,13 +2,16 @@
  * Looks into the disks of a whole, quiet cluster: every replica of a slot holds the same entries and request ids, with
  * the bytes they name, and its digests say so.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { blockSums, sameBytes } from '../../src/core/checksum.js';
-import { toHex } from '../../src/core/ids.js';
+import { compareVersions, toHex } from '../../src/core/ids.js';
 import type { IndexReader } from '../../src/core/storage.js';
 import { bodyOf, decodeValue, type StoredEntry } from '../../src/peer/entry.js';
-import { hashOfEntry, hashOfId, listIds } from '../../src/peer/entry-changes.js';
+import { hashOfEntry } from '../../src/peer/entry-changes.js';
 import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '../../src/peer/index-layout.js';
+import { countIds, hashOfId, idDigestsOf, listIds } from '../../src/peer/request-ids.js';
 import { decodeHeader } from '../../src/peer/segment-file.js';
+import type { IdRow } from '../../src/protocol/rows.js';
 import type { SimCluster } from './cluster.js';
 import type { MemoryDisk } from './memory-storage.js';
 
@@ -75,6 +78,7 @@ function viewOf(disk: MemoryDisk, slot: number, slotCount: number): View {
     const ids = listIds(reader, key);
     mix(bucket, hashOfEntry(found.entry));
     for (const row of ids) mix(bucket, hashOfId(key, row));
+    complaints.push(...idFaults(reader, found.entry, ids).map((text) => `${nameOf(key)} ${text}`));
     const idsText = ids.map(({ id, version }) => `${toHex(id)}@${version.epoch}.${version.counter}`).sort();
     rows.set(toHex(key), `${describeEntry(found.entry)} ids ${idsText.join()}`);
     const fault = faultOfBytes(disk, found.entry);
@@ -82,6 +86,15 @@ function viewOf(disk: MemoryDisk, slot: number, slotCount: number): View {
   }
   complaints.push(...wrongDigests(reader, slot, xors));
   return { rows, complaints };
+}
+
+function idFaults(reader: IndexReader, { key, version }: StoredEntry, ids: readonly IdRow[]): string[] {
+  const areCounted = isDeepStrictEqual(idDigestsOf(reader, key), countIds(reader, key));
+  const isAbove = ids.some((row) => compareVersions(row.version, version) > 0);
+  return [
+    ...(areCounted ? [] : ['has wrong digests of its request ids']),
+    ...(isAbove ? ['has the request id of a later version than its own'] : []),
+  ];
 }
 
 function wrongDigests(reader: IndexReader, slot: number, xors: ReadonlyMap<number, bigint>): string[] {
