@@ -3,12 +3,13 @@
  */
 
 import type { ClusterMap } from '../../src/cluster/map.js';
-import type { Address, PeerId, SlotNumber } from '../../src/core/ids.js';
+import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import type { Probe } from '../../src/core/probe.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
+import { isComplete, type SlotStatus } from './invariants-loss.js';
 import { Monitor, type Teller } from './monitor.js';
 import { Points } from './monitor-points.js';
 import { SimNetwork } from './network.js';
@@ -39,7 +40,6 @@ export interface ClusterOptions {
 
 const masterHost = '10.0.0.100';
 const masterAddress: Address = `${masterHost}:7420`;
-const noSlots: ReadonlySet<SlotNumber> = new Set();
 
 export class SimCluster {
   readonly world: World;
@@ -115,22 +115,28 @@ export class SimCluster {
     return [...this.peers, ...this.spares.filter((spare) => spare.starts > 0)];
   }
 
-  /** All slots have their copies, but for those in `lost`, of which no copy is left. */
-  isWhole(lost: ReadonlySet<SlotNumber> = noSlots): boolean {
+  /** What the master reports; undefined while it does not run. */
+  get status(): SlotStatus | undefined {
+    return this.master.isRunning ? (this.#running?.status() as SlotStatus | undefined) : undefined;
+  }
+
+  /** All slots have their copies; where disks are gone for good, all that there can be. */
+  isWhole(): boolean {
     const { map } = this;
     if (map === undefined || map.slots.some(({ primary }) => primary === undefined)) return false;
+    const isGone = (store: StoreId): boolean => this.monitor.isGone(store);
+    const someAreGone = map.peers.length > this.joined.length;
+    if (someAreGone) return isComplete(map, { hosts: this.joined.length, isGone });
     const copies = Math.min(map.pool.replicas, map.peers.length);
     return (
       map.peers.length === this.joined.length &&
       map.peers.every((peer) => peer.state === 'up') &&
-      map.slots.every(
-        (record, slot) => lost.has(slot) || (record.inSync.length === copies && record.joining.length === 0),
-      )
+      map.slots.every((record) => record.inSync.length === copies && record.joining.length === 0)
     );
   }
 
-  async untilWhole(limitMs = 30_000, lost: ReadonlySet<SlotNumber> = noSlots): Promise<void> {
-    if (await this.world.runUntil(() => this.isWhole(lost), limitMs)) return;
+  async untilWhole(limitMs = 30_000): Promise<void> {
+    if (await this.world.runUntil(() => this.isWhole(), limitMs)) return;
     const slots = this.map?.slots.map(({ primary, inSync, joining }) => `${primary}:${inSync}+${joining}`).join(' ');
     throw new Error(`The cluster is not whole after ${limitMs} ms: ${slots ?? 'no map'}`);
   }

@@ -20,7 +20,9 @@ const fileHeaderBytes = 4096;
 export function deepComplaints(cluster: SimCluster): string[] {
   const { map } = cluster;
   if (map === undefined) return ['The master has no map'];
+  const lost = cluster.monitor.lostSlots();
   return map.slots.flatMap((record, slot) => {
+    if (lost.has(slot)) return [];
     const views = record.inSync.map((peer) => {
       return { peer, ...viewOf(cluster.hostOf(peer).disk, slot, map.slots.length) };
     });

@@ -6,9 +6,10 @@
  * the newest durable map from then on; so a loss is seen when it becomes possible, not when somebody reads. Nothing is
  * decided here by what a program believes, but for its own claim that it may answer.
  */
-import { type ClusterMap, peerOf, type SlotRecord } from '../../src/cluster/map.js';
+import { type ClusterMap, peerOf } from '../../src/cluster/map.js';
 import type { PeerId, SlotNumber, StoreId } from '../../src/core/ids.js';
 import type { Moment } from '../../src/core/probe.js';
+import { lostSlots } from './invariants-loss.js';
 import { mapChangeComplaints, plannedComplaints } from './invariants-map.js';
 import { SlotWatch } from './invariants-slot.js';
 import { WatchedDisk } from './monitor-disk.js';
@@ -81,13 +82,14 @@ export class Monitor {
     return undefined;
   }
 
+  /** The store was on a disk that is gone for good. */
+  isGone(storeId: StoreId): boolean {
+    return this.diskOfStore(storeId) === undefined;
+  }
+
   /** Slots of which every in-sync copy is gone for good. */
   lostSlots(): ReadonlySet<SlotNumber> {
-    const map = this.#map;
-    if (map === undefined) return new Set();
-    const isGone = ({ inSync }: SlotRecord): boolean =>
-      inSync.length > 0 && inSync.every((peer) => this.diskOfStore(peerOf(map, peer)?.storeId) === undefined);
-    return new Set(map.slots.flatMap((record, slot) => (isGone(record) ? [slot] : [])));
+    return this.#map === undefined ? new Set() : lostSlots(this.#map, (store) => this.isGone(store));
   }
 
   /** A process has reached a point. */
