@@ -2,7 +2,6 @@
  * Bends a drawn plan towards what makes a rare bug show. The same seed and focus give the same plan.
  */
 import { Seeded } from '../../contract/seeded.js';
-import type { FaultKind } from '../faults.js';
 import {
   type ClientAction,
   type ClientPlan,
@@ -14,12 +13,13 @@ import {
 import type { Focus } from './mutation.js';
 
 const bentShare = 0.7;
+const atPointShare = 1 / 3;
 const extraClients = 2;
 
 export function withFocus(plan: Plan, focus: Focus): Plan {
   const setting = settled({ ...plan.setting, ...focus.setting });
   const chance = new Seeded(plan.seed ^ 0xf0c5);
-  const faults = focus.faults === undefined ? plan.faults : bentFaults(plan, focus.faults, chance);
+  const faults = focus.faults === undefined ? plan.faults : bentFaults(plan, focus, chance);
   const extra = focus.actions === undefined ? [] : clientsFor(plan, focus.actions, chance);
   return { ...plan, setting, faults, clients: [...plan.clients, ...extra] };
 }
@@ -30,9 +30,16 @@ function settled(setting: Setting): Setting {
   return { ...setting, replicas, minInSync: Math.min(setting.minInSync, replicas) };
 }
 
-function bentFaults(plan: Plan, kinds: readonly FaultKind[], chance: Seeded): readonly FaultStep[] {
+function bentFaults(plan: Plan, { faults: kinds = [], points = [] }: Focus, chance: Seeded): readonly FaultStep[] {
   const drawn = plan.faults.length > 0 ? plan.faults : everySecond(plan, chance);
-  return drawn.map((step) => (chance.isLikely(bentShare) ? { ...step, kind: chance.pick(kinds) } : step));
+  return drawn.map((step): FaultStep => {
+    if (!chance.isLikely(bentShare)) return step;
+    const { atMs } = step;
+    if (points.length === 0 || !chance.isLikely(atPointShare))
+      return { atMs, kind: chance.pick(kinds), chance: step.chance };
+    const kind = chance.pick(['crash-at-point', 'crash-at-point', 'pause-at-point'] as const);
+    return { atMs, kind, point: chance.pick(points), chance: step.chance };
+  });
 }
 
 function everySecond({ setting }: Plan, chance: Seeded): readonly FaultStep[] {

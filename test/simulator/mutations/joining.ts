@@ -8,6 +8,7 @@ const comingAndGoing: Focus = {
   setting: { peers: 3, replicas: 2, minInSync: 1, slots: 2 },
   faults: ['crash', 'flap', 'slow-disk', 'cut', 'pause', 'crash-twice'],
   actions: [{ kind: 'put', sizeBytes: 100 }],
+  points: ['required', 'comparedAgain', 'askedToAdd', 'settled', 'mapCommitting', 'mapCommitted'],
 };
 
 const writesAreNotWaitedFor: Edit = {

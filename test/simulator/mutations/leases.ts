@@ -8,6 +8,7 @@ const deposed: Focus = {
   setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1, reads: 'lease' },
   faults: ['pause-primary', 'cut-master', 'isolate', 'cut-primary'],
   actions: [{ kind: 'get-from-the-first' }],
+  points: ['beaconGranted', 'sealed', 'handoverDrained', 'mapDurable', 'serving', 'readCurrent'],
 };
 
 export const leaseMutations: readonly Mutation[] = [

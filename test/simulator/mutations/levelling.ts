@@ -7,6 +7,14 @@ import type { Edit, Focus, Mutation } from './mutation.js';
 const promotedTwice: Focus = {
   setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
   faults: ['crash-twice', 'flap', 'crash-primary', 'cut-primary', 'pause-primary'],
+  points: [
+    'replicated',
+    'replicaCommitted',
+    'allReplicasAnswered',
+    'afterPromiseBeforeLevelling',
+    'levelled',
+    'serving',
+  ],
 };
 
 /** Otherwise a levelling that leaves a difference would go on for ever, and be found by that. */

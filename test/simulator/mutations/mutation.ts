@@ -1,6 +1,7 @@
 /**
  * What a mutation is: a bug put in on purpose, as data, which the checks of the simulator must find.
  */
+import type { PointName } from '../../../src/core/probe.js';
 import type { FaultKind } from '../faults.js';
 import type { ClientAction, Setting } from '../plan.js';
 
@@ -18,6 +19,8 @@ export interface Focus {
   readonly setting?: Partial<Setting>;
   /** Most fault steps become one of these. */
   readonly faults?: readonly FaultKind[];
+  /** A third of those strike at one of these points instead. */
+  readonly points?: readonly PointName[];
   /** Two more clients do only these, one after another. */
   readonly actions?: readonly ClientAction[];
 }

@@ -6,6 +6,7 @@ import type { Focus, Mutation } from './mutation.js';
 const threeCopies: Focus = {
   setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
   faults: ['pause-primary', 'cut-primary', 'crash-twice', 'isolate', 'reset'],
+  points: ['replicaStaged', 'replicaCommitted', 'allReplicasAnswered', 'promised', 'afterPromiseBeforeLevelling'],
 };
 
 const indexWithoutVersionCheck = {
@@ -20,7 +21,11 @@ export const promiseMutations: readonly Mutation[] = [
     rules: ['F4'],
     breaks: 'An index transaction does not look at the promise again, so a stale entry lands after the levelling.',
     edits: [{ file: 'src/peer/entry-index.js', find: 'if (promised > fence.slotEpoch) {', replace: 'if (false) {' }],
-    focus: { ...threeCopies, faults: ['slow-disk', 'pause-primary', 'cut-primary', 'isolate', 'crash-twice'] },
+    focus: {
+      ...threeCopies,
+      faults: ['slow-disk', 'slow-disk', 'pause-primary', 'crash-primary', 'cut-primary'],
+      actions: [{ kind: 'put', sizeBytes: 70_000 }],
+    },
   },
   {
     name: 'promise-forgotten-on-restart',

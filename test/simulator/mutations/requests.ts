@@ -13,6 +13,7 @@ const lateRetries: Focus = {
     { kind: 'put-twice', againAfterMs: 1000 },
     { kind: 'put', sizeBytes: 100 },
   ],
+  points: ['settled', 'ownEntryCommitted', 'acknowledging', 'allReplicasAnswered', 'replicated'],
 };
 
 /** Otherwise ids that differ would be levelled without end, and be found by that. */

@@ -7,6 +7,7 @@ import type { Edit, Focus, Mutation } from './mutation.js';
 const powerCuts: Focus = {
   setting: { peers: 3, replicas: 2 },
   faults: ['crash-all', 'crash-primary', 'flap', 'crash-twice', 'crash'],
+  points: ['replicaCommitted', 'ownEntryCommitted', 'acknowledging', 'mapDurable', 'promised'],
 };
 
 function skipping(step: string): Edit {

@@ -18,6 +18,7 @@ const deleting: Focus = {
   setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1, idsKeptForMs: 4500 },
   faults: ['flap', 'crash', 'cut', 'reset', 'pause', 'crash-twice', 'slow-disk'],
   actions: [{ kind: 'delete' }, { kind: 'put-twice', againAfterMs: 1000 }, { kind: 'delete' }, { kind: 'get' }],
+  points: ['sweeping', 'idsDropped', 'settled', 'required', 'comparedAgain'],
 };
 
 export const sweepingMutations: readonly Mutation[] = [

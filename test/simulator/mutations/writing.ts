@@ -6,6 +6,7 @@ import type { Focus, Mutation } from './mutation.js';
 const losingPrimaries: Focus = {
   setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1 },
   faults: ['isolate', 'cut-primary', 'crash-primary', 'cut-master', 'pause-primary'],
+  points: ['replicated', 'allReplicasAnswered', 'ownEntryCommitted', 'acknowledging'],
 };
 
 /** Replicas say no to some writes, large ones among them. */
@@ -13,6 +14,7 @@ const refusing: Focus = {
   setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
   faults: ['full-once', 'full-once', 'full-disk', 'slow-disk', 'crash-twice', 'reset', 'crash-primary'],
   actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'put', sizeBytes: 1_200_000 }, { kind: 'get' }],
+  points: ['replicated', 'replicaCommitted', 'replicaStaged', 'rolledBack', 'settled'],
 };
 
 export const writingMutations: readonly Mutation[] = [
