@@ -7,8 +7,8 @@
  * queue decides (F22). Serves S4, S7.
  */
 import { sameBytes } from '../core/checksum.js';
-import { isRefusal } from '../core/errors.js';
-import { compareVersions, noVersion, type PeerId, type TimedId } from '../core/ids.js';
+import { isRefusal, refuse } from '../core/errors.js';
+import { compareVersions, noVersion, type PeerId, type SlotNumber, type TimedId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { CreditPool } from '../protocol/credit.js';
 import {
@@ -19,8 +19,9 @@ import {
   type IdRow,
   type KeyRow,
 } from '../protocol/rows.js';
+import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Copies } from './copies.js';
-import { type EntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
+import { type EntryKey, isEntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import type { EntryIndex } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
@@ -242,6 +243,24 @@ function* idsUpTo(rows: Iterable<IdRow>, end: TimedId | undefined): Generator<Id
     if (end !== undefined && Buffer.compare(row.id, end) > 0) return;
     yield row;
   }
+}
+
+export interface SettlingParts {
+  readonly leadership: { led(slot: SlotNumber): LedSlot | undefined };
+  readonly comparison: Comparison;
+}
+
+/** As primary: one key of the asking member is made equal, after what is under way for that key. */
+export async function onSettleAsked(parts: SettlingParts, request: Incoming<'settle-here'>): Promise<Outgoing> {
+  const { slot, key } = request.header;
+  const { peerId } = request.session.remote;
+  const led = parts.leadership.led(slot);
+  if (!isEntryKey(key)) refuse('invalid', 'The key is not one of an entry');
+  if (led?.phase !== 'serving' || peerId === undefined || !led.isRequired(peerId)) {
+    return refuse('wrong-role', `Slot ${slot} is not served here for the asking peer`);
+  }
+  await led.queue.run(queueKeyOf(key), () => led.during(() => parts.comparison.settleKey(led, peerId, { key })));
+  return {};
 }
 
 /** Rows of either side that the other lacks or has otherwise, as the replica has them. Both are in order of keys. */

@@ -8,7 +8,7 @@ import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
 import type { ClusterClock } from './cluster-clock.js';
 import { Commits } from './commit.js';
-import { Comparison } from './comparison.js';
+import { Comparison, type SettlingParts } from './comparison.js';
 import { Copies } from './copies.js';
 import { EntryIndex } from './entry-index.js';
 import type { Grants } from './grants.js';
@@ -59,6 +59,7 @@ export interface Engine {
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
   readonly handover: HandoverParts;
+  readonly settling: SettlingParts;
 }
 
 export function buildEngine(parts: EngineParts): Engine {
@@ -108,6 +109,7 @@ export function buildEngine(parts: EngineParts): Engine {
       sweepAfterMs: parts.sweepAfterMs,
     }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },
+    settling: { leadership, comparison },
     handover: { clock: environment.clock, log, leadership, master },
   };
 }

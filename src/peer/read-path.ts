@@ -176,6 +176,7 @@ export class ReadPath {
 
   #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
     const { repair, replica } = this.#parts;
+    if (led === undefined && this.#parts.index.lookup(key).state === 'damaged') return repair.bySettling(key);
     if (led === undefined) return replica.queue.run(queueKeyOf(key), () => repair.replica(key));
     return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
   }

@@ -43,11 +43,31 @@ export class Repair {
     return this.#repair(led.fence(), key, led.record);
   }
 
-  /** As replica: repairs the key's copy here from the slot's other members. */
+  /** As replica: repairs bytes of a known version from the slot's other members. */
   replica(key: EntryKey): Promise<StoredEntry> {
     const slot = this.#parts.index.slotOf(key);
     const record = this.#parts.currentMap()?.slots[slot];
     return this.#repair({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, key, record);
+  }
+
+  /**
+   * As replica, outside the key's queue: has an entry of unknown version settled by the slot's primary. What others
+   * hold may be older than the write this replica has answered for, which the primary has yet to commit.
+   */
+  async bySettling(key: EntryKey): Promise<StoredEntry> {
+    const { calls, index } = this.#parts;
+    const slot = index.slotOf(key);
+    const map = this.#parts.currentMap();
+    const primary = map?.slots[slot]?.primary;
+    const peer = map === undefined || primary === undefined ? undefined : peerOf(map, primary);
+    if (peer !== undefined) await calls.ask(peer, 'settle-here', { slot, key }, { timeoutMs: fetchTimeoutMs });
+    const found = index.lookup(key);
+    if (found.state !== 'present') {
+      refuse('integrity', `An entry in slot ${slot} is damaged and its primary could not settle it now`, {
+        advice: 'Read it from the primary; it is settled when that answers',
+      });
+    }
+    return found.entry;
   }
 
   async #repair(fence: Fence, key: EntryKey, record: SlotRecord | undefined): Promise<StoredEntry> {

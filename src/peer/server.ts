@@ -4,6 +4,7 @@
 import { refuse } from '../core/errors.js';
 import type { MessageName, ReplyOf } from '../protocol/messages.js';
 import type { AnyIncoming, Incoming, Outgoing } from '../protocol/session.js';
+import { onSettleAsked } from './comparison.js';
 import type { Engine } from './engine.js';
 import { onWishes } from './handover.js';
 import { listNames } from './listing.js';
@@ -43,6 +44,7 @@ const handlers: { readonly [N in MessageName]?: Handler<N> } = {
   'beacon-list': ({ replica }, request) => replica.beaconList(request),
   'upload-state': ({ uploads }, request) => uploads.onAsked(request),
   'sweep-hint': ({ uploads }, request) => uploads.onHint(request),
+  'settle-here': ({ settling }, request) => onSettleAsked(settling, request),
   'may-drop': ({ surplus }, request) => surplus.onAsked(request),
   'wish-handover': ({ handover }, request) => onWishes(handover, request),
 };

@@ -301,6 +301,8 @@ export const messages = {
     request: { slot, slotEpoch: count(), peer: id, storeId: id },
     reply: { allowed: flag(), slotEpoch: count() },
   },
+  /** A replica cannot read its entry: the primary settles the key there, in its queue, before it answers (F3, F10). */
+  'settle-here': { kind: 54, from: ['peer'], request: { slot, key }, reply: {} },
 
   // --- Peer → master ----------------------------------------------------------------------------------------------
   /** After hello: asks for a place in the cluster. Reply payload: the map, which names this incarnation (F9). */

@@ -94,6 +94,26 @@ describe('damage', () => {
     await scenario.cluster.untilWhole();
   });
 
+  it('F10: an unreadable entry on a replica is settled by the primary, after the write that is under way', async () => {
+    const scenario = await Scenario.start();
+    const { world } = scenario;
+    await scenario.put('a', 'old');
+    const primary = scenario.primaryOf('a');
+    const backup = backupOf(scenario, 'a');
+    primary.syncMs = { leastMs: 400, mostMs: 400 };
+    const put = scenario.client.put('a', Buffer.from('new'), { timeoutMs: 5000 });
+    const versionOn = (host: SimHost): string => JSON.stringify(scenario.entryOn(host, 'a'));
+    const before = versionOn(backup);
+    await world.runUntil(() => versionOn(backup) !== before, 300);
+    backup.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+    const session = await scenario.sessionTo(backup);
+    const header = { slot: 0, term: 0, bucket, name: 'a', consistency: 'any', start: 0, end: 100 } as const;
+    const read = session.request('get', header, { timeoutMs: 5000 });
+    expect((await world.until(put)).copies.durable).toBe(2);
+    expect(Buffer.from((await world.until(read)).payload ?? []).toString()).toBe('new');
+    expect(deepComplaints(scenario.cluster)).toEqual([]);
+  });
+
   it('S5, S7: bytes that nobody can read are not taken for absent, and hold up no other file', async () => {
     const scenario = await Scenario.start({ slots: 1 });
     const { cluster, world } = scenario;
