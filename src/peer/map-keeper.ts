@@ -2,8 +2,8 @@
  * The last cluster map this peer accepted: which maps it takes, and in which order a new one takes effect.
  *
  * An older map is ignored; one of another lineage, or an equal epoch with other contents, is refused: it comes from a
- * cloned or restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and promises are
- * durable (F4). Serves S3, S9.
+ * cloned or restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and
+ * promises are durable (F4). Serves S3, S9.
  */
 import type { ClusterMap } from '../cluster/map.js';
 import { sameBytes } from '../core/checksum.js';

@@ -154,7 +154,10 @@ async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Pr
   undo();
 }
 
-/** The host's store, emptied when its process ended, or only its index lost: a new store either way. Only when others hold all it holds, as the map says by then. */
+/**
+ * The host's store, emptied when its process ended, or only its index lost: a new store either way. Only when others
+ * hold all it holds, as the map says by then.
+ */
 async function wipe(fault: Fault): Promise<void> {
   const { cluster, chance, ward } = fault;
   if (ward.isWounded || cluster.map === undefined) return;

@@ -86,7 +86,8 @@ export async function runMany(options: RunnerOptions): Promise<number> {
   }
   const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(startCpu);
-  const rates = `${(ran / seconds).toFixed(2)} seeds a second, ${((ran * 1e6) / (user + system)).toFixed(2)} a second of CPU`;
+  const ofCpu = (user + system) / 1e6;
+  const rates = `${(ran / seconds).toFixed(2)} seeds a second, ${(ran / ofCpu).toFixed(2)} a second of CPU`;
   const total = sums as unknown as Counts;
   console.log(`${ran} seeds, ${failed} failed; ${rates}; ${countsText(ran, total)}`);
   const missed = failed > 0 ? [] : floorComplaints(ran, total);
@@ -100,7 +101,7 @@ async function differences(plan: Plan, first: PlanResult): Promise<string[]> {
   return again.digest === first.digest ? [] : [`Not the same again: ${first.digest} and then ${again.digest}`];
 }
 
-/** In this process nothing else happens meanwhile, so whatever reaches for the real world does it from inside the run. */
+/** Nothing else happens in this process meanwhile: whatever reaches for the real world does it from inside the run. */
 async function runAlone(plan: Plan, options: RunOptions = {}): Promise<PlanResult> {
   const allow = forbidRealWorld();
   try {
