@@ -69,12 +69,12 @@ export class Faults {
     );
   }
 
-  /** As a service manager: what ended by itself is started again. */
+  /** As a service manager, also when no fault is begun any more: what ended by itself is started again. */
   #supervise(): void {
     const { cluster } = this.#ward;
     cluster.world.schedule(500, () => {
       for (const host of [...cluster.joined, cluster.master]) if (host.endedByItself) host.start();
-      if (!this.#ward.isStopping) this.#supervise();
+      this.#supervise();
     });
   }
 }
