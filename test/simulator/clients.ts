@@ -90,8 +90,9 @@ export class Clients {
   }
 
   /** Names that could not be read when everything was whole again. */
-  unreadComplaints(): string[] {
-    const unread = this.#operations.filter((operation) => operation.worker === lastReader && !isAnswered(operation));
+  unreadComplaints(isLost: (name: string) => boolean): string[] {
+    const last = this.#operations.filter(({ worker }) => worker === lastReader);
+    const unread = last.filter((operation) => !isAnswered(operation) && !isLost(operation.name));
     return unread.map(({ name, outcome }) => `${name} cannot be read in the end: ${JSON.stringify(outcome)}`);
   }
 

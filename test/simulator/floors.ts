@@ -15,6 +15,7 @@ const floors = {
   resyncs: 5000,
   newStores: 200,
   unsyncedCrashes: 300,
+  lostSlots: 5,
 } as const satisfies Partial<Record<keyof Counts, number>>;
 
 /** One sentence for each floor that was missed; none for too few seeds. */

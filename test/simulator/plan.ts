@@ -124,7 +124,8 @@ function drawSetting(chance: Seeded): Setting {
 }
 
 function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
-  const kinds = faultKinds.filter(() => chance.isLikely(0.5));
+  const kinds: FaultKind[] = faultKinds.filter(() => chance.isLikely(0.5));
+  if (setting.expectsLoss) kinds.push('lose-disk');
   const meanMs = chance.pick([400, 800, 1500, 4000]);
   const steps: FaultStep[] = [];
   if (kinds.length === 0) return steps;

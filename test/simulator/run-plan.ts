@@ -1,7 +1,8 @@
 /**
  * Runs a plan from the first start to the last check: faults, healing, convergence, and the judgement over all of it.
  */
-import type { ClusterMap } from '../../src/cluster/map.js';
+import { hashOfName } from '../../src/cluster/hashing.js';
+import { type ClusterMap, slotOfHash } from '../../src/cluster/map.js';
 import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
 import { judge } from '../checker/verdict.js';
@@ -9,6 +10,7 @@ import { Clients } from './clients.js';
 import { SimCluster } from './cluster.js';
 import { deepComplaints, orphanComplaints } from './deep-check.js';
 import { Faults } from './faults.js';
+import { lossComplaints } from './invariants-loss.js';
 import type { Plan } from './plan.js';
 import { watchRejections } from './rejections.js';
 import type { Trace } from './sim-host.js';
@@ -33,6 +35,8 @@ export interface Counts {
   /** Membership of the cluster: peers that joined or came with another store. */
   readonly newStores: number;
   readonly unsyncedCrashes: number;
+  /** Slots of which no copy was left in the end, where that was to be expected. */
+  readonly lostSlots: number;
 }
 
 export interface RunOptions {
@@ -67,7 +71,9 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     await clients.stop();
     await cluster.untilWhole(wholeWithinMs);
     await clients.readAll();
-    world.complaints.push(...clients.unreadComplaints());
+    const lost = cluster.monitor.lostSlots();
+    world.complaints.push(...clients.unreadComplaints((name) => lost.has(slotOf(name, setting.slots))));
+    world.complaints.push(...lossComplaints(cluster, setting.expectsLoss));
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
     const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
     if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, sweptWithinMs)));
@@ -91,6 +97,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
       acknowledgedWrites: operations.filter(isAcknowledgedWrite).length,
       unknownOutcomes: verdict.unknown,
       unsyncedCrashes: [cluster.master, ...cluster.joined].reduce((sum, { disk }) => sum + disk.unsyncedCrashes, 0),
+      lostSlots: cluster.monitor.lostSlots().size,
       ...watch.counts,
     },
   };
@@ -98,6 +105,10 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
 
 function isAcknowledgedWrite({ action, outcome }: Operation): boolean {
   return action.kind !== 'get' && outcome.state === 'done';
+}
+
+function slotOf(name: string, slots: number): number {
+  return slotOfHash(hashOfName(name), slots);
 }
 
 /** Ids, tables and tombstones outlive a run unless they are kept for less; returns how to undo that. */
