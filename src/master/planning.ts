@@ -22,10 +22,15 @@ export class Planning {
   readonly #pauses = new Map<string, Pause>();
   readonly #wishedMs = new Map<SlotNumber, { readonly slotEpoch: number; readonly atMs: number }>();
   #wanted: { readonly from: string; readonly placement: Placement } | undefined;
+  /** The map of the last answer: most maps differ from the one before in what slots are, not in what is wanted. */
+  #last: ClusterMap | undefined;
 
   /** Index is the slot; computed again only when something it depends on has changed, which a death is not. */
   wanted(map: ClusterMap): Placement {
     const { replicas } = map.pool;
+    const isAlike = this.#last?.peers === map.peers && this.#last.pool === map.pool;
+    this.#last = map;
+    if (this.#wanted !== undefined && isAlike) return this.#wanted.placement;
     const from = JSON.stringify([map.peers.map(placeOf), map.slots.length, replicas]);
     if (this.#wanted?.from !== from) {
       this.#wanted = { from, placement: wantedPlacement(map.peers, map.slots.length, replicas) };
