@@ -18,7 +18,7 @@ const lateRetries: Focus = {
 
 /** Otherwise ids that differ would be levelled without end, and be found by that. */
 const digestsWithoutIds: Edit = {
-  file: 'src/peer/entry-changes.js',
+  file: 'src/peer/request-ids.js',
   find: 'return xxh64(Buffer.concat([key, row.id, encodeVersion(row.version)]));',
   replace: 'return 0n;',
 };
@@ -36,7 +36,11 @@ export const requestMutations: readonly Mutation[] = [
     rules: ['F1'],
     breaks: 'Levelling and resync make records equal, but not the ids of older requests.',
     edits: [
-      { file: 'src/peer/comparison.js', find: 'await this.#settleIds(led, peer, their.key);', replace: '' },
+      {
+        file: 'src/peer/comparison.js',
+        find: 'if (own !== undefined) await this.#sendNewerIds(led, peer, their, own); await this.#settleIds(led, peer, their.key);',
+        replace: '',
+      },
       digestsWithoutIds,
     ],
     focus: lateRetries,

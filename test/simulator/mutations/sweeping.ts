@@ -140,7 +140,7 @@ export const sweepingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/sweeper.js',
-        find: 'if (this.#parts.index.listIds(entry.key).length > 0) return this.#parts.clock.nowMs() + againMs;',
+        find: 'if (this.#parts.index.idDigests(entry.key).length > 0) return this.#parts.clock.nowMs() + againMs;',
         replace: '',
       },
       {
@@ -184,11 +184,12 @@ export const sweepingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/sweeper.js',
-        find: 'const below = idTableOf(clock.nowMs() - timing.idKeepMs);',
-        replace: `const below = idTableOf(clock.nowMs() - timing.idKeepMs);
+        find: 'const below = oldIds.keptFrom();',
+        replace: `const below = oldIds.keptFrom();
+          const { index } = this.#parts;
           for (let slot = 0; slot < index.slotCount; slot++) {
             const fence = { slot, slotEpoch: index.promiseOf(slot) };
-            if (fence.slotEpoch > 0) await index.dropIds(fence, below, idsDroppedAtOnce);
+            if (fence.slotEpoch > 0) await index.dropIds(fence, below);
           }`,
       },
     ],
