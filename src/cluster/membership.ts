@@ -237,12 +237,20 @@ export function promotableSlotCount(map: ClusterMap): number {
     .length;
 }
 
-/** A peer stops on purpose, after it handed over what it could: it leaves the sets in which others remain. */
-export function withPeerLeaving(map: ClusterMap, goodbye: { peer: PeerId; answered: Answered }): ClusterMap {
+/**
+ * A peer stops on purpose, after it handed over what it could: it leaves the sets whose primary is `present`, heard of
+ * lately. A primary that died a moment ago unnoticed may never come back: then the leaver is who has everything.
+ */
+export function withPeerLeaving(
+  map: ClusterMap,
+  goodbye: { peer: PeerId; answered: Answered; present: ReadonlySet<PeerId> },
+): ClusterMap {
   const promoted = withPeerDown(map, goodbye);
   return withSlots(promoted, (record, _slot, epoch) => {
+    const { primary } = record;
     const isNamed = record.inSync.includes(goodbye.peer) || record.joining.includes(goodbye.peer);
-    return isNamed && record.primary !== goodbye.peer ? without(record, { peer: goodbye.peer, epoch }) : record;
+    const isLed = primary !== undefined && primary !== goodbye.peer && goodbye.present.has(primary);
+    return isNamed && isLed ? without(record, { peer: goodbye.peer, epoch }) : record;
   });
 }
 

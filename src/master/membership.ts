@@ -69,6 +69,12 @@ export function onGoodbye(state: Membership, peer: PeerId, nowMs: number): Membe
   return withMember(state, peer, { state: 'down', sinceMs: nowMs, reason: 'goodbye' });
 }
 
+/** Those that have answered a ping sent since `sinceMs`. */
+export function answeredSince(state: Membership, sinceMs: number): ReadonlySet<PeerId> {
+  const isHeard = (member: Liveness): boolean => member.state !== 'down' && member.answeredMs >= sinceMs;
+  return new Set([...state.members].filter(([, member]) => isHeard(member)).map(([peer]) => peer));
+}
+
 /** The master's own round, meant to come every `timing.masterRoundMs`: judges every silence. */
 export function onTick(state: Membership, nowMs: number): Membership {
   const lateMs = nowMs - state.tickedAtMs - timing.masterRoundMs;

@@ -20,6 +20,7 @@ import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
 import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
 import type { Master } from './master.js';
+import { answeredSince } from './membership.js';
 import { foreignMapOf } from './peer-watch.js';
 
 /** Whom a connection was found to be. */
@@ -170,10 +171,10 @@ export class MasterServer {
     this.#master.watch.saidGoodbye(by.peer);
     await this.#master.commits.change((map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
-      return {
-        map: withPeerLeaving(map, { peer: by.peer, answered: this.#master.failover(map).answered }),
-        result: undefined,
-      };
+      const { answered } = this.#master.failover(map);
+      const sinceMs = this.#master.environment.clock.monotonicMs() - timing.suspectAfterMs;
+      const present = answeredSince(this.#master.watch.membership, sinceMs);
+      return { map: withPeerLeaving(map, { peer: by.peer, answered, present }), result: undefined };
     });
     return this.#mapAnswer();
   }

@@ -87,7 +87,11 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
   return {
-    complaints: [...world.complaints, ...verdict.complaints, ...clients.idleComplaints()],
+    complaints: [
+      ...world.complaints,
+      ...(operations.length > 0 ? verdict.complaints : []),
+      ...clients.idleComplaints(),
+    ],
     operations,
     digest: world.digest,
     counts: {

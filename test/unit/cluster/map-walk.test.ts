@@ -84,7 +84,11 @@ class World {
       this.map = withPeerUp(this.map, this.oneOf(this.map.peers).id);
     },
     goodbye: () => {
-      this.map = withPeerLeaving(this.map, { peer: this.oneOf(this.map.peers).id, answered: this.answered() });
+      this.map = withPeerLeaving(this.map, {
+        peer: this.oneOf(this.map.peers).id,
+        answered: this.answered(),
+        present: this.answered(),
+      });
     },
     promote: () => {
       this.map = withPromotions(this.map, this.answered());

@@ -244,7 +244,8 @@ describe('goodbye', () => {
       if (slot < 4) return { primary: 'p2', inSync: ['p2'], joining: ['p1'] };
       return slot < 6 ? { primary: 'p1', inSync: ['p1', 'p3'] } : { primary: 'p1', inSync: ['p1'] };
     });
-    const after = withPeerLeaving(map, { peer: 'p1', answered: new Set(['p2', 'p3']) });
+    const others = new Set(['p2', 'p3']);
+    const after = withPeerLeaving(map, { peer: 'p1', answered: others, present: others });
     expect(stateOf(after, 'p1')).toBe('down');
     const sets = after.slots.map(({ primary, inSync, joining }) => [primary, inSync.join(), joining.join()].join('/'));
     expect(sets).toEqual(['p2/p2/', 'p2/p2/', 'p2/p2/', 'p2/p2/', 'p3/p3/', 'p3/p3/', 'p1/p1/', 'p1/p1/']);
@@ -253,7 +254,17 @@ describe('goodbye', () => {
 
   test('a leaver whose successor does not answer keeps its slots until it returns', () => {
     const map = levelCluster(['p1', 'p2'], 2);
-    const after = withPeerLeaving(map, { peer: 'p1', answered: nobody });
+    const after = withPeerLeaving(map, { peer: 'p1', answered: nobody, present: nobody });
     expect(after.slots).toBe(map.slots);
+  });
+
+  test('S1: a leaver stays in the sets whose primary was not heard of lately: it may have everything alone', () => {
+    const map = withRecords(levelCluster(['p1', 'p2', 'p3'], 2), (slot) => ({
+      primary: slot < 4 ? 'p2' : 'p3',
+      inSync: slot < 4 ? ['p2', 'p1'] : ['p3', 'p1'],
+    }));
+    const after = withPeerLeaving(map, { peer: 'p1', answered: nobody, present: new Set(['p3']) });
+    const sets = after.slots.map(({ inSync }) => inSync.join());
+    expect(sets.slice(0, 5)).toEqual(['p2,p1', 'p2,p1', 'p2,p1', 'p2,p1', 'p3']);
   });
 });
