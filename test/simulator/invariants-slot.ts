@@ -33,7 +33,9 @@ export class SlotWatch {
   readonly #swept = new Set<string>();
   /** By key and request id: the version that is its effect. */
   readonly #effects = new Map<string, string>();
+  /** By slotEpoch. */
   readonly #standings = new Map<Epoch, Standing>();
+  readonly #terms = new Map<Epoch, Standing>();
   #leaders: Leader[] = [];
   #servingTerm: Epoch = 0;
   #readTerm: Epoch = 0;
@@ -52,6 +54,8 @@ export class SlotWatch {
   /** A durable map has a new record of the slot. */
   onRecord(record: SlotRecord, map: ClusterMap): void {
     this.#standings.set(record.slotEpoch, { record, map });
+    // Several changes may share a commit: the slotEpoch at which the term began need not be in any map.
+    this.#terms.set(record.term, { record, map });
     for (const { peer, disk } of this.#monitor.membersOf(this.#slot)) {
       this.checkMember(disk, `though map ${map.epoch} has ${peer} in sync`);
     }
@@ -285,7 +289,7 @@ export class SlotWatch {
   }
 
   #checkLeader(teller: Teller, term: Epoch, does: string): void {
-    const standing = this.#standings.get(term);
+    const standing = this.#terms.get(term);
     if (standing === undefined) {
       this.#complain(`${teller.name} ${does} in term ${term}, which no durable map has`);
       return;

@@ -359,3 +359,13 @@ describe('lost slots', () => {
     expect(storeOf('p2')).not.toBe('a new one');
   });
 });
+
+it('a term may begin at a slotEpoch that no durable map has, when more changed in the same commit', () => {
+  const bench = new Bench();
+  const epoch = (bench.map?.epoch ?? 0) + 2;
+  const map = bench.nextMap({ primary: 'p2', inSync: ['p2'], term: epoch - 1, slotEpoch: epoch });
+  bench.at('master', { point: 'mapCommitted', before: bench.map, after: { ...map, epoch } });
+  bench.promise('p2', epoch);
+  bench.serve('p2', { term: epoch - 1 });
+  expect(bench.complaints).toEqual([]);
+});
