@@ -1,0 +1,79 @@
+import { expect, it } from 'vitest';
+import { silentLog } from '../../../src/core/environment.js';
+import { timing } from '../../../src/core/timing.js';
+import { ClusterClock } from '../../../src/peer/cluster-clock.js';
+import { Identity } from '../../../src/peer/identity.js';
+import { type Change, MasterLink } from '../../../src/peer/master-link.js';
+import { CreditPool } from '../../../src/protocol/credit.js';
+import { encodeMap } from '../../../src/protocol/map-codec.js';
+import { acceptSession } from '../../../src/protocol/session.js';
+import { joinedCluster } from '../cluster/fixtures.js';
+import { ManualClock } from '../manual-clock.js';
+import { MemoryNetwork } from '../memory-network.js';
+
+/** A link to a master that takes every change and remembers which came together. */
+async function joined() {
+  const clock = new ManualClock();
+  const random = { bytes: (count: number) => new Uint8Array(count), fraction: () => 0 };
+  const network = new MemoryNetwork();
+  const environment = { clock, random, network, log: silentLog };
+  const map = joinedCluster(1);
+  const batches: (readonly Change[])[] = [];
+  await network.listen('master:7420', (connection) =>
+    acceptSession(environment, connection, {
+      onHello: () => ({ role: 'master', clusterMs: 1, mapEpoch: map.epoch, yourAddress: '127.0.0.1' }),
+      serve: async (request) => {
+        if (request.name === 'change') batches.push(request.header.changes);
+        if (request.name !== 'join') return { header: { epoch: map.epoch } };
+        return { header: { clusterId: map.clusterId, peerId: 'p1' }, payload: encodeMap(map) };
+      },
+      creditPoolFor: () => new CreditPool(1000),
+    }),
+  );
+  const link = new MasterLink({
+    environment,
+    me: new Identity({ storeId: 'store-1', incarnation: 1 }),
+    clock: new ClusterClock(clock),
+    masters: ['master:7420'],
+    zone: '',
+    weight: 1,
+    advertised: () => 'peer:7421',
+    mapEpoch: () => 0,
+    lineage: () => undefined,
+    onMap: async () => undefined,
+    onJoined: async () => undefined,
+    onRejected: (error) => expect.unreachable(String(error)),
+    onFailure: (error) => expect.unreachable(String(error)),
+  });
+  link.start();
+  await clock.advance(1);
+  expect(link.isConnected).toBe(true);
+  return { clock, link, batches, slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)) };
+}
+
+const add = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'add', peer: 'p2', storeId: 'store-2' });
+const remove = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'remove', peer: 'p3' });
+
+it('copies that are in step one after another are added by one change of the map', async () => {
+  const { clock, link, slotsOf } = await joined();
+  const asked = [link.change([add(1)])];
+  await clock.advance(timing.gatherAddsMs / 2);
+  asked.push(link.change([add(2)]));
+  await clock.advance(timing.gatherAddsMs / 4);
+  expect(slotsOf()).toEqual([]);
+  await clock.advance(timing.gatherAddsMs);
+  expect(slotsOf()).toEqual([[1, 2]]);
+  await Promise.all(asked);
+  link.close();
+});
+
+it('S8: a dead replica is removed at once, whatever is waiting for company', async () => {
+  const { clock, link, slotsOf } = await joined();
+  const asked = [link.change([add(1)])];
+  await clock.advance(timing.gatherAddsMs / 4);
+  asked.push(link.change([remove(2)]));
+  await clock.advance(1);
+  expect(slotsOf()).toEqual([[1, 2]]);
+  await Promise.all(asked);
+  link.close();
+});
