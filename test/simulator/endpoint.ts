@@ -130,7 +130,6 @@ export class Endpoint implements Connection {
     const content = this.#decoder === undefined ? copyFrame(frame) : encodeFrame(frame);
     const sizeBytes = headBytes + (frame.payload?.length ?? 0);
     this.#network.world.note(frame.kind, frame.requestId, sizeBytes);
-    this.#network.world.note(frame.kind, frame.requestId, sizeBytes);
     this.queuedBytes += sizeBytes;
     this.#post({ kind: 'frame', content, sizeBytes, onFlushed }, sizeBytes);
   }
@@ -308,13 +307,13 @@ export class Endpoint implements Connection {
   }
 
   #takeFrame(frame: Frame, handler: ConnectionHandler): void {
-    const { payload, sums: _computed, ...head } = frame;
-    const violation = handler.admit(head, payload?.length ?? 0);
+    const payloadBytes = frame.payload?.length ?? 0;
+    const violation = handler.admit(frame, payloadBytes);
     if (violation !== undefined) {
       this.#onViolation(violation);
       return;
     }
-    this.#readPayloadBytes += payload?.length ?? 0;
+    this.#readPayloadBytes += payloadBytes;
     handler.onFrame(frame);
   }
 

@@ -50,6 +50,8 @@ export class MemoryIndex {
   #durable: Tables = emptyTables();
   /** With the writes of the commit under way. */
   #working: Tables = emptyTables();
+  #durableReader = new TableReader(this.#durable);
+  #workingReader = new TableReader(this.#working);
   #underWay: { readonly writes: IndexWrite[]; readonly undo: IndexWrite[]; readonly atMs: number } | undefined;
   #unsynced: Unsynced[] = [];
   #openings = 0;
@@ -63,12 +65,12 @@ export class MemoryIndex {
   }
 
   get durable(): IndexReader {
-    return new TableReader(this.#durable);
+    return this.#durableReader;
   }
 
   /** For the bodies of the commit under way. */
   get working(): IndexReader {
-    return new TableReader(this.#working);
+    return this.#workingReader;
   }
 
   begin(atMs: number): void {
@@ -132,6 +134,8 @@ export class MemoryIndex {
     this.#openings++;
     this.#durable = emptyTables();
     this.#working = emptyTables();
+    this.#durableReader = new TableReader(this.#durable);
+    this.#workingReader = new TableReader(this.#working);
     this.#underWay = undefined;
     this.#unsynced = [];
   }

@@ -88,8 +88,10 @@ export class World {
   }
 
   /** Adds to the digest what happens now. */
-  note(...numbers: readonly number[]): void {
-    for (const number of numbers) this.#digest = Math.imul(this.#digest ^ number ^ (number / 2 ** 32), 0x01000193);
+  note(first: number, second = 0, third = 0): void {
+    let digest = Math.imul(this.#digest ^ first ^ (first / 2 ** 32), 0x01000193);
+    digest = Math.imul(digest ^ second ^ (second / 2 ** 32), 0x01000193);
+    this.#digest = Math.imul(digest ^ third ^ (third / 2 ** 32), 0x01000193);
   }
 
   /** Runs `run` after so long; `process` undefined: whatever happens to any process. */
