@@ -22,7 +22,7 @@ import {
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Copies } from './copies.js';
 import { type EntryKey, isEntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
-import type { EntryIndex } from './entry-index.js';
+import { type EntryIndex, toWireMark } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
 import { differingTables, idsAbove, pagesOf } from './request-ids.js';
@@ -133,7 +133,7 @@ export class Comparison {
     try {
       const { bytes, sums, ...lost } = await this.#verifiedOrLost(led, own);
       const entry = { key, kind: own.kind, version: own.version, body: own.body, sums };
-      const mark = this.#markOf(own);
+      const mark = toWireMark(this.#index.markOf(own.key, own.version));
       await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, ...lost, ...mark }), {
         payload: bytes.length === 0 ? undefined : bytes,
         sums: bytes.length === 0 ? undefined : sums,
@@ -158,14 +158,6 @@ export class Comparison {
       if (!isRefusal(error, 'integrity')) throw error;
       return { bytes: new Uint8Array(0), sums: new Uint8Array(0), lostBytes: placedSize(own.placed) };
     }
-  }
-
-  /** The request that wrote the entry, while its id is remembered. */
-  #markOf(own: StoredEntry): { requestId?: TimedId; contentHash?: Uint8Array } {
-    for (const row of this.#index.newestIds(own.key)) {
-      if (compareVersions(row.version, own.version) === 0) return { requestId: row.id, contentHash: row.contentHash };
-    }
-    return {};
   }
 
   /**

@@ -43,6 +43,20 @@ export interface RequestMark {
 
 const idsDroppedAtOnce = 500;
 
+interface WireMark {
+  readonly requestId?: TimedId;
+  readonly contentHash?: Uint8Array;
+}
+
+/** What a message says of the request behind an entry. */
+export function markIn({ requestId, contentHash }: WireMark): RequestMark | undefined {
+  return requestId === undefined || contentHash === undefined ? undefined : { id: requestId, contentHash };
+}
+
+export function toWireMark(mark: RequestMark | undefined): WireMark {
+  return mark === undefined ? {} : { requestId: mark.id, contentHash: mark.contentHash };
+}
+
 export class EntryIndex {
   readonly #store: IndexStore;
   readonly #slotCount: number;
@@ -148,6 +162,14 @@ export class EntryIndex {
     return newestIds(this.#store, key);
   }
 
+  /** The request that wrote a version of the key, while its id is remembered. */
+  markOf(key: EntryKey, version: Version): RequestMark | undefined {
+    for (const row of this.newestIds(key)) {
+      if (compareVersions(row.version, version) === 0) return { id: row.id, contentHash: row.contentHash };
+    }
+    return undefined;
+  }
+
   /** Stores entries newer than what is there, and the request's id; older ones are ignored, one by one (F3). */
   write(fence: Fence, entries: readonly StoredEntry[], mark?: RequestMark): Promise<readonly boolean[]> {
     return this.#change(fence, (changes) => {
@@ -218,14 +240,20 @@ export class EntryIndex {
     });
   }
 
-  /** Puts other bytes behind an unchanged or unreadable entry: a repair. False when the key has changed meanwhile. */
-  replaceBytes(fence: Fence, entry: StoredEntry): Promise<boolean> {
+  /**
+   * Puts other bytes behind an unchanged or unreadable entry: a repair. False when the key has changed meanwhile. What
+   * comes in place of an unreadable one may be newer than that was, and then brings its request's id (F1).
+   */
+  replaceBytes(fence: Fence, entry: StoredEntry, mark?: RequestMark): Promise<boolean> {
     return this.#change(fence, (changes) => {
       const before = changes.lookup(entry.key);
       const same = before.state === 'present' && compareVersions(before.entry.version, entry.version) === 0;
       if (!same && before.state !== 'damaged') return false;
       if (!same) changes.dropIdsAbove(entry.key, entry.version);
       changes.change(entry.key, before, entry);
+      if (!same && mark !== undefined) {
+        changes.putId(entry.key, { id: mark.id, version: entry.version, contentHash: mark.contentHash });
+      }
       return true;
     });
   }

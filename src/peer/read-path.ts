@@ -21,7 +21,7 @@ import {
   queueKeyOf,
   type StoredEntry,
 } from './entry.js';
-import type { EntryIndex } from './entry-index.js';
+import { type EntryIndex, toWireMark } from './entry-index.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
@@ -165,7 +165,8 @@ export class ReadPath {
     await request.replyRoom(placedSize(placed));
     try {
       const { bytes, sums } = await this.#parts.copies.readVerified(found.entry);
-      return { header: { entry: { ...entry, sums } }, payload: bytes, sums };
+      const mark = toWireMark(this.#parts.index.markOf(key, entry.version));
+      return { header: { entry: { ...entry, sums }, ...mark }, payload: bytes, sums };
     } catch (error) {
       if (isRefusal(error, 'integrity')) this.#repairLater(key);
       throw error;

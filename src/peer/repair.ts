@@ -11,13 +11,14 @@ import { compareVersions, type PeerId, type Version } from '../core/ids.js';
 import type { WireEntry } from '../protocol/message-fields.js';
 import type { Copies } from './copies.js';
 import type { EntryKey, StoredEntry } from './entry.js';
-import type { EntryIndex, Fence } from './entry-index.js';
+import { type EntryIndex, type Fence, markIn, type RequestMark } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { PeerCalls } from './peer-calls.js';
 
 interface Fetched {
   readonly entry: WireEntry;
   readonly bytes: Uint8Array;
+  readonly mark: RequestMark | undefined;
 }
 
 export interface RepairParts {
@@ -86,7 +87,7 @@ export class Repair {
     const { sums, ...entry } = fetched.entry;
     const placed = await copies.stage(entry, fetched.bytes, sums);
     const stored = { ...entry, placed };
-    const replaced = await index.replaceBytes(fence, stored).finally(() => copies.release(placed));
+    const replaced = await index.replaceBytes(fence, stored, fetched.mark).finally(() => copies.release(placed));
     if (!replaced) await copies.discard(placed);
     log.warn({ slot: fence.slot, kind: entry.kind, bytes: fetched.bytes.length, replaced }, 'repaired a damaged copy');
     return stored;
@@ -108,9 +109,10 @@ export class Repair {
         const header = { slot: fence.slot, key, ...(version === undefined ? {} : { version }) };
         const answer = await this.#parts.calls.ask(peer, 'fetch-entry', header, { timeoutMs: fetchTimeoutMs });
         const { entry } = answer.header;
+        const mark = markIn(answer.header);
         if (entry === undefined) continue;
         if (best !== undefined && compareVersions(entry.version, best.entry.version) <= 0) continue;
-        best = { entry, bytes: answer.payload ?? new Uint8Array(0) };
+        best = { entry, bytes: answer.payload ?? new Uint8Array(0), mark };
         if (version !== undefined) return best;
       } catch (error) {
         if (!(error instanceof DfsError)) throw error;

@@ -6,7 +6,7 @@
  */
 import { peerOf } from '../cluster/map.js';
 import { DfsError, refuse } from '../core/errors.js';
-import { compareVersions, type TimedId, type Version } from '../core/ids.js';
+import { compareVersions, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
 import type { Probe } from '../core/probe.js';
@@ -15,7 +15,7 @@ import type { Incoming, Outgoing, Session } from '../protocol/session.js';
 import type { Admission } from './admission.js';
 import type { Copies } from './copies.js';
 import { type EntryKey, isEntryKey, queueKeyOf, type StoredEntry } from './entry.js';
-import type { EntryIndex, Fence, RequestMark } from './entry-index.js';
+import { type EntryIndex, type Fence, markIn } from './entry-index.js';
 import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
 import type { Identity } from './identity.js';
 import type { MapKeeper } from './map-keeper.js';
@@ -83,7 +83,7 @@ export class Replica {
         { ...entry, placed },
         ...others.map(({ sums: _none, ...other }) => ({ ...other, placed: { where: 'none' } as const })),
       ];
-      const mark = markOf(header);
+      const mark = markIn(header);
       const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));
       if (isNew === true) copies.release(placed);
       else await copies.discard(placed);
@@ -111,7 +111,7 @@ export class Replica {
       const stored = { ...entry, placed };
       // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
       if (placed.where === 'file' && !isLost) await this.#orDiscard(placed, copies.readVerified(stored));
-      const mark = markOf(request.header);
+      const mark = markIn(request.header);
       if (placed.where === 'file' && isLost) {
         this.#parts.probe?.at({ point: 'markedLost', slot: fence.slot, fileId: placed.fileId });
       }
@@ -213,8 +213,3 @@ export class Replica {
 }
 
 const nothing = new Uint8Array(0);
-
-function markOf(header: { requestId?: TimedId; contentHash?: Uint8Array }): RequestMark | undefined {
-  const { requestId, contentHash } = header;
-  return requestId === undefined || contentHash === undefined ? undefined : { id: requestId, contentHash };
-}

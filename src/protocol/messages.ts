@@ -46,6 +46,9 @@ export type Role = (typeof roles)[number];
 /** Numbers of tables of request ids are u32 on disk. */
 const idTablesMax = 2 ** 32 - 1;
 
+/** The request that made an entry, and the hash of what it asked for, while its id is remembered. */
+const mark = { requestId: optional(timedId), contentHash: optional(exactBytes(8)) };
+
 interface Message {
   readonly kind: number;
   readonly from: readonly Role[];
@@ -213,8 +216,7 @@ export const messages = {
     request: {
       ...fenced,
       entries: list(entry, 2),
-      requestId: optional(timedId),
-      contentHash: optional(exactBytes(8)),
+      ...mark,
     },
     reply: {},
   },
@@ -229,8 +231,7 @@ export const messages = {
       entry: optional(entry),
       /** Instead of a payload: so many bytes that no holder can read. */
       lostBytes: optional(count(limits.segmentBytesMax)),
-      requestId: optional(timedId),
-      contentHash: optional(exactBytes(8)),
+      ...mark,
     },
     reply: { ignored: flag() },
   },
@@ -273,12 +274,12 @@ export const messages = {
   'id-digests': { kind: 39, from: ['peer'], request: { ...fenced, key }, reply: {} },
 
   // --- Peer → peer, asking ----------------------------------------------------------------------------------------
-  /** A verified copy of exactly this key and version (any version when absent). Payload: its bytes. */
+  /** A verified copy of exactly this key and version (the one it has when absent). Payload: its bytes. */
   'fetch-entry': {
     kind: 50,
     from: ['peer'],
     request: { slot, key, version: optional(version) },
-    reply: { entry: optional(entry) },
+    reply: { entry: optional(entry), ...mark },
   },
   /** From a sweeper to the primary of a name: is this upload part of the file? If not it is voided first (F13). */
   'upload-state': {

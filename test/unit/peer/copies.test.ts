@@ -94,6 +94,20 @@ describe('damage', () => {
     await scenario.cluster.untilWhole();
   });
 
+  it('F1, F10: an entry comes back with the id of the request that wrote it', async () => {
+    const scenario = await Scenario.start();
+    const { cluster, world } = scenario;
+    await scenario.put('a', 'kept');
+    const primary = scenario.primaryOf('a');
+    cluster.points.arm({ point: 'replicated', skip: 0, act: (host) => host.crash({ isHost: true }) });
+    const deleting = scenario.client.delete('a', { timeoutMs: 20_000 });
+    await world.runUntil(() => !primary.isRunning, 1000);
+    primary.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+    primary.start();
+    expect(await scenario.codeOf(deleting)).toBe('done');
+    expect(await scenario.get('a')).toBeUndefined();
+  });
+
   it('F10: an unreadable entry on a replica is settled by the primary, after the write that is under way', async () => {
     const scenario = await Scenario.start();
     const { world } = scenario;
