@@ -104,7 +104,7 @@ export function drawPlan(seed: number): Plan {
 }
 
 function drawSetting(chance: Seeded): Setting {
-  const peers = chance.pick([1, 2, 2, 2, 3, 3, 3, 3, 4, 5, 6, 7]);
+  const peers = chance.pick([1, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 4, 4, 5, 6, 7]);
   const replicas = Math.min(peers, chance.pick([1, 2, 2, 2, 2, 3, 3]));
   return {
     peers,
