@@ -162,7 +162,8 @@ function firstLine({ complaints }: Found): string {
 
 /** What a process in a copy of the build says at last. One that is stuck in a seed has found that. */
 function ask(folder: string, order: Order): Promise<Report> {
-  const child = spawn(process.execPath, [`${folder}/test/simulator/mutations/hunt.js`, JSON.stringify(order)], {
+  const program = `${folder}/test/simulator/mutations/hunt.js`;
+  const child = spawn(process.execPath, [...process.execArgv, program, JSON.stringify(order)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   return new Promise((resolve, reject) => {

@@ -14,6 +14,15 @@ const linesTold = 120;
 
 /** What a complaint means, by how it begins: the promise that is broken, in a sentence. */
 const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
+  [/may answer in term|answers a read in term/, 'S3: two peers may answer reads of one slot that claim to be current.'],
+  [/in term \d+, (which|in which)|serves term .* unlevelled|serves unlevelled/, 'F9, F28: a peer serves that may not.'],
+  [/holds .* of which .* (acknowledged|read)/, 'S1: an in-sync copy lacks what somebody was told or has read.'],
+  [/which never was the slot's/, 'S1: a write is acknowledged that is not on every in-sync copy.'],
+  [/counts .* not of the in-sync set|a receipt for|copies of \d+$/, 'F23, F16: a receipt claims what is not so.'],
+  [/having promised only|promise of .* falls|is durable there/, 'F4: a replica acts below what it has promised.'],
+  [/sweeps|was swept|removes the file/, 'F13, F19: something is removed that is still needed.'],
+  [/twice, as/, 'S6: one request took effect twice.'],
+  [/The master (plans|makes)|map .* falls|takes map/, 'S10, F17: a map that must never be made or taken.'],
   [/Not linearizable/, 'S2: no order of the operations explains what the clients were told.'],
   [/has versions/, 'S6: one request took effect twice.'],
   [/names .* and /, 'F27: one version names two contents.'],
@@ -36,7 +45,7 @@ export function story(plan: Plan, trace: readonly string[], complaints: readonly
   const told = trace.map((line) => tellOf(line, cast)).filter((line) => line !== undefined);
   const { names } = cast;
   return [
-    `What is wrong: ${first.split('\n')[0]}`,
+    `What is wrong: ${withNames(first.split('\n')[0] ?? '', cast)}`,
     `What that means: ${complaints.map(meaningOf).find((text) => text !== undefined) ?? 'see docs/safety.md.'}`,
     '',
     'What was set up',
@@ -110,12 +119,16 @@ function tellOf(line: string, cast: Cast): string | undefined {
   const [, atMs = '', text = ''] = match;
   const said = Number(atMs) > cast.endMs ? undefined : sentenceOf(text, cast);
   if (said === undefined) return undefined;
-  const named = said.replace(/\b10\.0\.0\.\d+/g, (host) => cast.hosts.get(host) ?? host);
-  return `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${named}`;
+  return `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${withNames(said, cast)}`;
+}
+
+/** Hosts by whom they run. */
+function withNames(text: string, { hosts }: Cast): string {
+  return text.replace(/\b10\.0\.0\.\d+/g, (host) => hosts.get(host) ?? host).replaceAll('files\\u0000', '');
 }
 
 function sentenceOf(text: string, { names }: Cast): string | undefined {
-  if (text.startsWith('--- ')) return `[fault] ${text.slice(4)}`;
+  if (text.startsWith('--- ')) return `[fault] ${text.slice(4).trim()}`;
   if (text.startsWith('    ')) return operationOf(text.trim(), names);
   if (text.startsWith('10.0.1.')) return undefined;
   const logged = /^(\S+) (debug|info|warn|error) (.*?) (\{.*\})$/s.exec(text);
