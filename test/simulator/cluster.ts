@@ -4,6 +4,7 @@
 
 import type { ClusterMap } from '../../src/cluster/map.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
+import { limits } from '../../src/core/limits.js';
 import type { Probe } from '../../src/core/probe.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
@@ -40,6 +41,8 @@ export interface ClusterOptions {
 
 const masterHost = '10.0.0.100';
 const masterAddress: Address = `${masterHost}:7420`;
+/** Of one connection: all that a sender may have been granted, and the small writes it needs no grant for. */
+const queuedBytesMax = limits.replicationCreditBytes + limits.smallWritesBytesMax;
 
 export class SimCluster {
   readonly world: World;
@@ -185,9 +188,16 @@ export class SimCluster {
       at: (moment) => {
         if (process.isDead) return;
         this.monitor.at(teller, moment);
+        if (moment.point === 'planned') this.#checkQueues();
         this.points.reach(host, moment);
       },
     };
+  }
+
+  /** Nothing that waits for a slow or silent receiver grows without end; looked at as often as the master plans. */
+  #checkQueues(): void {
+    const most = this.network.queuedBytesMax;
+    if (most > queuedBytesMax) this.monitor.complain(`${most} bytes wait on one connection`);
   }
 
   #masterProgram(): Program {

@@ -44,11 +44,13 @@ function slotComplaints(before: InMap, after: InMap): string[] {
   if (primary !== old.primary && !old.inSync.includes(primary)) {
     complaints.push(`${primary} is promoted from outside the in-sync set ${old.inSync}`);
   }
+  // Only the primary adds; it may hand over in the same request, but nobody who deposes it may add in its name.
+  const isTakenOver = now.term !== old.term && now.handoverOf !== old.term;
   if (!now.inSync.includes(primary)) complaints.push(`its primary ${primary} is not in sync`);
   for (const member of now.inSync) {
     const wasMember = old.inSync.includes(member);
     if (!wasMember && !old.joining.includes(member)) complaints.push(`${member} becomes in sync without joining`);
-    if (!wasMember && now.term !== old.term) complaints.push(`${member} is added in the step that changes the term`);
+    if (!wasMember && isTakenOver) complaints.push(`${member} is added in the step that changes the term`);
     if (!hasSameStore(before, after, member)) complaints.push(`${member} is in sync with a store that is new`);
   }
   if (isDifferent(old, now) && now.slotEpoch === old.slotEpoch)

@@ -20,6 +20,16 @@ const newTerm = { term: start.epoch + 1 };
 describe('a change of the map', () => {
   it.each([
     ['a promotion of a member', changed({ ...newTerm, primary: 'p2', inSync: ['p2'] })],
+    [
+      'an addition and a handover at once',
+      changed({
+        ...newTerm,
+        primary: 'p2',
+        handoverOf: start.slots[0]?.term ?? 0,
+        inSync: ['p1', 'p2', 'p3'],
+        joining: [],
+      }),
+    ],
     ['a removal', changed({ inSync: ['p1'] })],
     ['an addition of who was joining', changed({ inSync: ['p1', 'p2', 'p3'], joining: [] })],
     ['a restart of the primary in a new term', changed(newTerm, { id: 'p1', incarnation: 2 })],
