@@ -61,14 +61,14 @@ export function outline(lines: readonly string[], patterns: Readonly<Record<stri
 }
 
 /** strace says so on stderr when it has attached to the process and each of its threads. */
-async function attached(tracer: ChildProcess): Promise<void> {
-  let said = '';
-  for await (const chunk of tracer.stderr ?? []) {
-    said += String(chunk);
-    if (/attached/.test(said)) {
-      tracer.stderr?.resume();
-      return;
-    }
-  }
-  throw new Error(`strace did not attach: ${said}`);
+function attached(tracer: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let said = '';
+    // Read to its end: strace dies of what it cannot say, and leaves its threads stopped.
+    tracer.stderr?.on('data', (chunk) => {
+      said += String(chunk);
+      if (/attached/.test(said)) resolve();
+    });
+    tracer.once('exit', () => reject(new Error(`strace did not attach: ${said}`)));
+  });
 }
