@@ -40,7 +40,8 @@ export const masterMutations: readonly Mutation[] = [
       },
       {
         file: 'src/master/commits.js',
-        find: `} this.#map = map; probe?.at({ point: 'mapCommitted', before, after: map }); this.#owner.onCommitted(before, map);`,
+        find: `} this.#map = map; probe?.at({ point: 'mapCommitted', before, after: map });
+          this.#owner.onCommitted(before, map);`,
         replace: `} probe?.at({ point: 'mapCommitted', before, after: map });`,
       },
     ],
@@ -102,7 +103,8 @@ export const masterMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/cluster/membership.js',
-        find: 'if (!isNamed) return record; if (record.primary !== peer.id) return without(record, { peer: peer.id, epoch });',
+        find: `if (!isNamed) return record;
+          if (record.primary !== peer.id) return without(record, { peer: peer.id, epoch });`,
         replace: 'if (!isNamed || record.primary !== peer.id) return record;',
       },
     ],

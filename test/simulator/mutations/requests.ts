@@ -38,7 +38,8 @@ export const requestMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/comparison.js',
-        find: 'if (own !== undefined) await this.#sendNewerIds(led, peer, their, own); await this.#settleIds(led, peer, their.key);',
+        find: `if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
+          await this.#settleIds(led, peer, their.key);`,
         replace: '',
       },
       digestsWithoutIds,
@@ -84,7 +85,7 @@ export const requestMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/comparison.js',
-        find: 'const mark = this.#markOf(own);',
+        find: 'const mark = toWireMark(this.#index.markOf(own.key, own.version));',
         replace: 'const mark = {};',
       },
     ],
@@ -137,7 +138,8 @@ export const requestMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/write-path.js',
-        find: 'const led = await this.#parts.serving.route(header, deadlineMs); return led.queue.run(queueKeyOf(key), async () => { // What a retry',
+        find: `const led = await this.#parts.serving.route(header, deadlineMs);
+          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.lookup(key);
           return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
@@ -160,7 +162,8 @@ export const requestMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/write-path.js',
-        find: 'const led = await this.#parts.serving.route(header, deadlineMs); return led.queue.run(queueKeyOf(key), async () => { // What a retry',
+        find: `const led = await this.#parts.serving.route(header, deadlineMs);
+          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.findId(key, header.requestId);
           return led.queue.run(queueKeyOf(key), async () => { // What a retry`,

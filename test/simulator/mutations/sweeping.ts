@@ -125,7 +125,8 @@ export const sweepingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/commit.js',
-        find: 'await Promise.all(led.required().map(drop)); return this.#parts.index.remove(led.fence(), entry.key, entry.version);',
+        find: `await Promise.all(led.required().map(drop));
+          return this.#parts.index.remove(led.fence(), entry.key, entry.version);`,
         replace: `const removed = await this.#parts.index.remove(led.fence(), entry.key, entry.version);
           await Promise.all(led.required().map(drop));
           return removed;`,
@@ -171,7 +172,8 @@ export const sweepingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/commit.js',
-        find: `if (found.state !== 'present' || compareVersions(found.entry.version, entry.version) !== 0) return false;`,
+        find: `if (found.state !== 'present' || compareVersions(found.entry.version, entry.version) !== 0)
+          return false;`,
         replace: `if (found.state !== 'present') return false;`,
       },
     ],

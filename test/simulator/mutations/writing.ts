@@ -195,8 +195,8 @@ export const writingMutations: readonly Mutation[] = [
       {
         file: 'src/peer/write-path.js',
         find: 'return decide({ led, key, deadlineMs, mark, before });',
-        replace:
-          'return Promise.race([decide({ led, key, deadlineMs, mark, before }), this.#parts.serving.busyAfterASecond()]);',
+        replace: `const busy = this.#parts.serving.busyAfterASecond();
+          return Promise.race([decide({ led, key, deadlineMs, mark, before }), busy]);`,
       },
       {
         file: 'src/peer/serving.js',
