@@ -103,9 +103,11 @@ async function differences(plan: Plan, first: PlanResult): Promise<string[]> {
 
 /** Nothing else happens in this process meanwhile: whatever reaches for the real world does it from inside the run. */
 async function runAlone(plan: Plan, options: RunOptions = {}): Promise<PlanResult> {
-  const allow = forbidRealWorld();
+  const reached: string[] = [];
+  const allow = forbidRealWorld((sentence) => void reached.push(sentence));
   try {
-    return await runPlan(plan, options);
+    const result = await runPlan(plan, options);
+    return { ...result, complaints: [...reached, ...result.complaints] };
   } finally {
     allow();
   }
