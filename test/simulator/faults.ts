@@ -54,6 +54,7 @@ export class Faults {
   /** Nothing new begins; resolves when what began has ended. */
   async stop(): Promise<void> {
     this.#ward.isStopping = true;
+    this.#ward.cluster.points.disarmAll();
     await this.#ward.cluster.world.runUntil(() => this.#ward.running === 0, 60_000);
   }
 

@@ -90,7 +90,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     complaints: [
       ...world.complaints,
       ...(operations.length > 0 ? verdict.complaints : []),
-      ...clients.idleComplaints(),
+      ...(setting.expectsLoss ? [] : clients.idleComplaints()),
     ],
     operations,
     digest: world.digest,
