@@ -253,13 +253,14 @@ export const requestMutations: readonly Mutation[] = [
   {
     name: 'reader-does-not-verify',
     rules: ['S5'],
-    breaks: 'A reader takes blocks that do not match their checksums.',
+    breaks: 'A reader takes blocks that do not match their checksums, neither as they arrive nor when they are used.',
     edits: [
       {
         file: 'src/client/blocks.js',
         find: 'if (arrivedSums === undefined || !sameBytes(sums, arrivedSums)) {',
         replace: 'if (false) {',
       },
+      { file: 'src/protocol/pending-requests.js', find: 'else if (frame.damaged) {', replace: 'else if (false) {' },
     ],
     focus: {
       setting: { peers: 3, replicas: 2, spares: 0 },

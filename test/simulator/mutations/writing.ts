@@ -196,6 +196,7 @@ export const writingMutations: readonly Mutation[] = [
         file: 'src/peer/write-path.js',
         find: 'return decide({ led, key, deadlineMs, mark, before });',
         replace: `const busy = this.#parts.serving.busyAfterASecond();
+          busy.catch((error) => error);
           return Promise.race([decide({ led, key, deadlineMs, mark, before }), busy]);`,
       },
       {
