@@ -77,8 +77,9 @@ export class Worker {
           ...(ifVersion === undefined ? {} : { ifVersion }),
           ...(action.condition === 'if-absent' ? { ifAbsent: true } : {}),
         };
-        const { sizeBytes } = action;
-        return this.#put(name, condition, (value) => this.#send(name, makeBody({ name, value, sizeBytes }), condition));
+        const { sizeBytes, deadlineMs } = action;
+        const options = { ...condition, ...(deadlineMs === undefined ? {} : { deadlineMs }) };
+        return this.#put(name, condition, (value) => this.#send(name, makeBody({ name, value, sizeBytes }), options));
       }
     }
   }
@@ -125,10 +126,10 @@ export class Worker {
   async #send(
     name: string,
     source: Uint8Array | AsyncIterable<Uint8Array>,
-    condition: { ifVersion?: string; ifAbsent?: boolean },
+    options: { ifVersion?: string; ifAbsent?: boolean; deadlineMs?: number },
   ): Promise<Outcome> {
-    const options = { ...condition, segmentBytes, timeoutMs };
-    const { version, slotEpoch, copies, segments } = await this.#at.client.put(name, source, options);
+    const all = { ...options, segmentBytes, timeoutMs };
+    const { version, slotEpoch, copies, segments } = await this.#at.client.put(name, source, all);
     const receipt = { slotEpoch, durable: copies.durable };
     return { state: 'done', version, ...(segments === 1 ? { receipt } : {}) };
   }

@@ -9,8 +9,8 @@ import { Session } from 'node:inspector/promises';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Those whose very code runs in the simulator. */
-export const productFolders = ['client', 'cluster', 'core', 'master', 'peer', 'protocol'] as const;
+/** The engine, whose very code runs in the simulator; src/core is what it stands on, src/io what is simulated. */
+export const productFolders = ['client', 'cluster', 'master', 'peer', 'protocol'] as const;
 
 export interface ModuleCoverage {
   /** Such as "peer/commit.js". */
@@ -29,6 +29,8 @@ interface CountedRange {
 }
 
 const modulesTold = 12;
+/** What modules say to each other is no code that could be left out. */
+const isLinkage = /^(import |export (\{|\*)|\} from )/;
 
 const sourceFolder = fileURLToPath(new URL('../../src/', import.meta.url));
 
@@ -108,7 +110,7 @@ function coverageOf(module: string, ranges: readonly CountedRange[] | undefined)
   for (const [at, line] of text.split('\n').entries()) {
     const code = line.trim();
     if (code.startsWith('/*')) isInComment = true;
-    const isCode = !isInComment && /[\w]/.test(code) && !code.startsWith('//');
+    const isCode = !isInComment && /\w/.test(code) && !code.startsWith('//') && !isLinkage.test(code);
     if (code.endsWith('*/')) isInComment = false;
     if (isCode) {
       lines++;
@@ -117,7 +119,8 @@ function coverageOf(module: string, ranges: readonly CountedRange[] | undefined)
     }
     offset += line.length + 1;
   }
-  const isLoaded = hasRun !== undefined;
+  // A module of types alone leaves nothing to run.
+  const isLoaded = hasRun !== undefined || lines === 0;
   return { module, isLoaded, lines, covered: isLoaded ? lines - missed.length : 0, missed };
 }
 

@@ -4,37 +4,11 @@
  * Nothing is done that the promises do not cover: a disk is lost or rotten only where others are known to hold all
  * that it holds, and one at a time; but for plans that expect a loss.
  */
-import { Seeded } from '../contract/seeded.js';
 import type { SimCluster } from './cluster.js';
+import { failReads, loseDisk, rotEntry, rotFile, wipe, withDisk } from './disk-faults.js';
+import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { type SimHost, usualSyncMs } from './sim-host.js';
-
-/** What the faults of a run have to agree on. */
-class Ward {
-  readonly cluster: SimCluster;
-  isStopping = false;
-  /** A store was lost since the cluster was last whole. */
-  isWounded = false;
-  /** Bytes are rotten somewhere. */
-  isRotting = false;
-  /** The master's files are not the newest. */
-  isMasterOld = false;
-  /** Steps that have begun and not ended. */
-  running = 0;
-  /** Gives the master the files it had when the faults began. */
-  readonly restoreOldMaster: () => void;
-  readonly firstEpoch: number;
-
-  constructor(cluster: SimCluster) {
-    this.cluster = cluster;
-    this.restoreOldMaster = cluster.master.disk.backUpSmallFiles();
-    this.firstEpoch = cluster.map?.epoch ?? 0;
-  }
-
-  sleep(delayMs: number): Promise<void> {
-    return new Promise((resolve) => this.cluster.world.schedule(delayMs, resolve));
-  }
-}
 
 export class Faults {
   readonly #ward: Ward;
@@ -62,7 +36,8 @@ export class Faults {
     const { cluster, isStopping, isMasterOld } = this.#ward;
     // A master on older files is harmless only while every peer can tell it so.
     if (isStopping || isMasterOld) return;
-    cluster.trace?.(`--- ${[step.kind, step.point].join(' ')}`);
+    const when = step.point === undefined ? '' : `, when ${step.point} is reached`;
+    cluster.trace?.(`--- ${step.kind}${when}`);
     this.#ward.running++;
     acts[step.kind](new Fault(this.#ward, step)).then(
       () => this.#ward.running--,
@@ -77,51 +52,6 @@ export class Faults {
       for (const host of [...cluster.joined, cluster.master]) if (host.endedByItself) host.start();
       this.#supervise();
     });
-  }
-}
-
-/** One step at work, with chance of its own. */
-class Fault {
-  readonly ward: Ward;
-  readonly cluster: SimCluster;
-  readonly chance: Seeded;
-
-  readonly step: FaultStep;
-
-  constructor(ward: Ward, step: FaultStep) {
-    this.ward = ward;
-    this.cluster = ward.cluster;
-    this.step = step;
-    this.chance = new Seeded(step.chance);
-  }
-
-  sleep(delayMs: number): Promise<void> {
-    return this.ward.sleep(delayMs);
-  }
-
-  anyPeer(): SimHost {
-    return this.chance.pick(this.cluster.joined);
-  }
-
-  anyHost(): SimHost {
-    return this.chance.pick([...this.cluster.joined, this.cluster.master]);
-  }
-
-  /** The host that leads a slot picked by chance, or any. */
-  aPrimary(): SimHost {
-    const { map } = this.cluster;
-    const primary = map === undefined ? undefined : this.chance.pick(map.slots).primary;
-    return primary === undefined ? this.anyPeer() : this.cluster.hostOf(primary);
-  }
-
-  /** Its work would be lost with its process, and nobody would know what it was told. */
-  isClient(host: SimHost): boolean {
-    return host !== this.cluster.master && !this.cluster.joined.includes(host);
-  }
-
-  /** Mostly short: longer than a lease, shorter than a death; else long enough to be taken for dead. */
-  aWhile(): number {
-    return this.chance.isLikely(0.5) ? this.chance.between(10, 500) : this.chance.between(500, 4000);
   }
 }
 
@@ -147,97 +77,6 @@ async function cutPair(fault: Fault, one: SimHost, other: SimHost): Promise<void
   await fault.sleep(fault.aWhile());
   network.heal(one.name, other.name);
   network.heal(other.name, one.name);
-}
-
-async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
-  const undo = change(fault.anyPeer());
-  await fault.sleep(fault.chance.between(50, 3000));
-  undo();
-}
-
-/**
- * The host's store, emptied when its process ended, or only its index lost: a new store either way. Only when others
- * hold all it holds, as the map says by then.
- */
-async function wipe(fault: Fault): Promise<void> {
-  const { cluster, chance, ward } = fault;
-  if (ward.isWounded || cluster.map === undefined) return;
-  const host = fault.anyPeer();
-  const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
-  if (peer === undefined || !host.isRunning) return;
-  ward.isWounded = true;
-  host.crash({ isHost: chance.isLikely(0.5) });
-  const { starts } = host;
-  await fault.sleep(chance.between(1500, 3000));
-  const map = cluster.master.isPaused ? undefined : cluster.map;
-  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
-  const isLost = isElsewhere && host.starts === starts;
-  if (isLost && chance.isLikely(0.7)) host.wipe();
-  else if (isLost) host.disk.loseIndex();
-  host.start();
-  const isKnown = (): boolean =>
-    !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
-  while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
-  ward.isWounded = false;
-}
-
-/** A disk is gone, whoever else may hold what was on it. */
-async function loseDisk(fault: Fault): Promise<void> {
-  const host = fault.chance.isLikely(0.5) ? fault.aPrimary() : fault.anyPeer();
-  host.crash({ isHost: true });
-  host.wipe();
-  await fault.sleep(fault.chance.between(1, 2000));
-  host.start();
-}
-
-/** Whether bytes on one disk may go bad now without being the last good ones. */
-function mayRot({ cluster, ward }: Fault): boolean {
-  return !ward.isRotting && !ward.isWounded && cluster.isWhole() && cluster.map?.slots.every(isCopied) === true;
-}
-
-function isCopied({ inSync }: { inSync: readonly string[] }): boolean {
-  return inSync.length > 1;
-}
-
-async function rotFile(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  const ids = [...host.disk.files.keys()];
-  if (ids.length === 0) return;
-  ward.isRotting = true;
-  const rotten = ids.filter(() => chance.isLikely(0.5));
-  const restores = rotten.map((id) => host.disk.rotFile(id, 4096 + chance.below(1000)));
-  await fault.sleep(chance.between(50, 3000));
-  for (const restore of restores) restore();
-  ward.isRotting = false;
-}
-
-/** A bad sector: reads of some files fail for a while. */
-async function failReads(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  ward.isRotting = true;
-  const bad = [...host.disk.files.keys()].filter(() => chance.isLikely(0.5));
-  const restores = bad.map((id) => host.disk.makeUnreadable(id));
-  await fault.sleep(chance.between(50, 3000));
-  for (const restore of restores) restore();
-  ward.isRotting = false;
-}
-
-async function rotEntry(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  const keys = host.disk.index.durable.keys('entries', { from: new Uint8Array(0) });
-  if (keys.length === 0) return;
-  ward.isRotting = true;
-  const restore = host.disk.index.rot('entries', chance.pick(keys));
-  fault.cluster.trace?.(`rot an entry on ${host.name}`);
-  await fault.sleep(chance.between(50, 3000));
-  restore();
-  ward.isRotting = false;
 }
 
 /** The master runs on files of before, or on none, for a while; it gets its own back before any map can be made. */
@@ -276,7 +115,7 @@ async function atPoint(fault: Fault, strike: (host: SimHost) => Promise<void>): 
       act: (host) => {
         if (!isArmed || fault.ward.isStopping) return;
         isArmed = false;
-        cluster.trace?.(`${step.kind} ${point} on ${host.name}`);
+        cluster.trace?.(`${host.name} reaches ${point}: ${step.kind}`);
         resolve(strike(host));
       },
     });
@@ -335,6 +174,12 @@ const acts = {
     await fault.sleep(fault.chance.between(1, 2000));
     host.start();
   },
+  'stop-master': async (fault) => {
+    const { master } = fault.cluster;
+    await Promise.race([master.stop(), fault.sleep(10_000)]);
+    await fault.sleep(fault.chance.between(1, 2000));
+    master.start();
+  },
   /** Says goodbye and stays away for long. */
   leave: async (fault) => {
     const host = fault.anyPeer();
@@ -390,6 +235,8 @@ const acts = {
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;
+
+/** Those that strike at a named point, not at a moment. */
 export function isAtPoint(kind: FaultKind): boolean {
   return kind === 'crash-at-point' || kind === 'pause-at-point';
 }

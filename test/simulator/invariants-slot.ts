@@ -40,9 +40,9 @@ export class SlotWatch {
   #servingTerm: Epoch = 0;
   #readTerm: Epoch = 0;
 
-  constructor(monitor: Monitor, place: { slot: SlotNumber; slotCount: number }) {
+  constructor(monitor: Monitor, slot: SlotNumber) {
     this.#monitor = monitor;
-    this.#slot = place.slot;
+    this.#slot = slot;
   }
 
   #complain(text: string): void {
@@ -331,20 +331,28 @@ export class SlotWatch {
     const key = keyText(moment.key);
     const { term, found } = moment;
     this.#checkLeader(teller, term, 'answers a read');
+    const version = found.state === 'present' ? found.entry.version : undefined;
+    // By lease the answer is of now. A confirmed one is of some moment since its request came (Ongaro 2014, §6.4), and
+    // may be given long after, when the process goes on: whether that moment was right is for the history to tell.
+    if (this.#monitor.options.reads === 'lease' && found.state !== 'damaged') {
+      this.#checkNewest(teller, { key, term, version });
+    }
+    if (version !== undefined) this.#settle(teller, key, version);
+    this.#checkLeases();
+  }
+
+  #checkNewest(teller: Teller, read: { key: string; term: Epoch; version: HeldEntry['version'] | undefined }): void {
+    const { key, term, version } = read;
     const later = Math.max(this.#readTerm, this.#servingTerm);
     if (term < later) this.#complain(`${teller.name} answers a read in term ${term} while term ${later} serves`);
     this.#readTerm = Math.max(this.#readTerm, term);
     const settled = this.#settled.get(key);
-    if (found.state === 'damaged') return;
-    const version = found.state === 'present' ? found.entry.version : undefined;
     const isOld = settled !== undefined && (version === undefined || compareVersions(version, settled.version) < 0);
     const isGone = settled !== undefined && version === undefined && settled.kind !== 'record';
     if (isOld && !isGone) {
       const shown = version === undefined ? 'nothing' : formatVersion(version);
       this.#complain(`${teller.name} reads ${shown} of ${nameOfKey(key)} after ${describe(settled)}`);
     }
-    if (version !== undefined) this.#settle(teller, key, version);
-    this.#checkLeases();
   }
 
   /** While one term serves, no older one may think that it may answer. */

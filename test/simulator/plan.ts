@@ -39,7 +39,13 @@ export interface FaultStep {
 }
 
 export type ClientAction =
-  | { readonly kind: 'put'; readonly sizeBytes: number; readonly condition?: 'if-absent' | 'if-last-seen' }
+  | {
+      readonly kind: 'put';
+      readonly sizeBytes: number;
+      readonly condition?: 'if-absent' | 'if-last-seen';
+      /** Given up after so long. */
+      readonly deadlineMs?: number;
+    }
   | { readonly kind: 'delete'; readonly condition?: 'if-last-seen' }
   | { readonly kind: 'get' }
   | { readonly kind: 'list' | 'stat' }
@@ -94,7 +100,8 @@ type Draw = (chance: Seeded) => ClientAction;
 
 const smallBytes = 100;
 /** In the index, in a file of its own, in several segments; seldom, because bytes are what a run spends its time on. */
-const largeBytes = [5000, 70_000, 1_200_000, 2_500_000] as const;
+const largeBytes = [70_000, 5000, 1_200_000, 2_500_000] as const;
+const deadlinesMs = [2, 10, 50, 300] as const;
 
 /** Everything about a seed. */
 export function drawPlan(seed: number): Plan {
@@ -198,7 +205,8 @@ const writes =
     const kind = chance.between(0, 1);
     if (kind < 0.12) return { kind: 'delete' };
     if (kind < 0.16) return { kind: 'delete', condition: 'if-last-seen' };
-    const sizeBytes = chance.isLikely(0.06) ? chance.pick(larges) : smallBytes;
+    const sizeBytes = chance.isLikely(0.08) ? chance.pick(larges) : smallBytes;
+    if (chance.isLikely(0.04)) return { kind: 'put', sizeBytes, deadlineMs: chance.pick(deadlinesMs) };
     if (kind < 0.3) return { kind: 'put', sizeBytes, condition: 'if-last-seen' };
     if (kind < 0.38) return { kind: 'put', sizeBytes, condition: 'if-absent' };
     return { kind: 'put', sizeBytes };
