@@ -1,5 +1,9 @@
 /**
  * Every mutation there is.
+ *
+ * Two that one may look for are not here, because nothing wrong can follow from them. A sealed slot that goes on
+ * answering: its peer is still a member, so whatever the next primary acknowledges is in its index first. And one stale
+ * slot that voids a batch of changes (F18): the primary asks again by the map of the answer, only later.
  */
 import { joiningMutations } from './joining.js';
 import { leaseMutations } from './leases.js';

@@ -186,19 +186,6 @@ export const leaseMutations: readonly Mutation[] = [
     focus: deposed,
   },
   {
-    name: 'sealed-still-serves',
-    rules: ['F20'],
-    breaks: 'A slot that is being handed over goes on answering by the leases it had, which nobody waits for.',
-    edits: [
-      {
-        file: 'src/peer/serving.js',
-        find: `if (led.phase === 'serving') return; let settled`,
-        replace: `if (led.phase === 'serving' || led.phase === 'sealed') return; let settled`,
-      },
-    ],
-    focus: { ...deposed, faults: ['stop', 'cut-master', 'pause-primary', 'slow-disk'] },
-  },
-  {
     name: 'unsealed-by-a-timer',
     rules: ['F20'],
     breaks: 'A sealed slot serves again after a while although the master may have handed it over.',

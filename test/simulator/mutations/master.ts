@@ -124,20 +124,4 @@ export const masterMutations: readonly Mutation[] = [
     ],
     focus: { setting: { peers: 3, spares: 1, replicas: 2, slots: 8 }, faults: ['join', 'crash', 'slow-disk'] },
   },
-  {
-    name: 'one-stale-slot-refuses-the-batch',
-    rules: ['F18'],
-    breaks: 'In a batch of changes one stale slot voids all others, again and again.',
-    edits: [
-      {
-        file: 'src/cluster/slot-changes.js',
-        find: 'const slots = [...map.slots]; const outcomes',
-        replace: `const slots = [...map.slots];
-          const isStale = ({ slot, slotEpoch }) => map.slots[slot]?.slotEpoch !== slotEpoch;
-          if (asked.changes.some(isStale)) return { map, outcomes: asked.changes.map(() => 'stale') };
-          const outcomes`,
-      },
-    ],
-    focus: { setting: { peers: 3, replicas: 2, slots: 8 }, faults: ['crash', 'flap', 'cut', 'crash-twice'] },
-  },
 ];
