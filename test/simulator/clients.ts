@@ -8,6 +8,7 @@ import type { SimCluster } from './cluster.js';
 import { twoAttempts } from './direct-caller.js';
 import { type ClientPlan, type ClientStep, isMetadataName } from './plan.js';
 
+/** Whoever has asked so often should have been answered once. */
 const oftenSteps = 20;
 /** Of the link of a slow client: 4 Mbit/s. */
 const slowBytesPerMs = 500;
@@ -15,8 +16,8 @@ const lastReader = 'last';
 
 export class Clients {
   readonly #operations: Operation[] = [];
-  /** Versions seen, whose contents other operations tell. */
-  readonly #listed: VersionSeen[] = [];
+  /** Versions whose contents other operations tell. */
+  readonly #versionsSeen: VersionSeen[] = [];
   readonly #cluster: SimCluster;
   readonly #plans: readonly ClientPlan[];
   readonly names: readonly string[];
@@ -63,7 +64,7 @@ export class Clients {
     }
   }
 
-  /** All that was answered, in order of the answers; of what lists told, that whose content is known by now. */
+  /** All that was answered, in order of the answers; of the versions seen, those whose content is known by now. */
   get operations(): readonly Operation[] {
     const values = new Map<string, string>();
     for (const { name, action, outcome } of this.#operations) {
@@ -71,7 +72,7 @@ export class Clients {
       const value = action.kind === 'put' ? action.value : outcome.value;
       if (value !== undefined) values.set(`${name} ${outcome.version}`, value);
     }
-    const listed = this.#listed.flatMap(({ version, part, ...call }): Operation[] => {
+    const seen = this.#versionsSeen.flatMap(({ version, part, ...call }): Operation[] => {
       const told = { ...call, action: { kind: 'get' } } as const;
       if (version === undefined) return [{ ...told, outcome: { state: 'absent' } }];
       const value = values.get(`${call.name} ${version}`);
@@ -80,12 +81,12 @@ export class Clients {
       if (complaint !== undefined) return [{ ...told, outcome: { state: 'corrupt', complaint } }];
       return [{ ...told, outcome: { state: 'done', version, value } }];
     });
-    return [...this.#operations, ...listed];
+    return [...this.#operations, ...seen];
   }
 
   /** A version was seen, and perhaps a part of the content, but not what it is. */
   onVersionSeen(seen: VersionSeen): void {
-    this.#listed.push(seen);
+    this.#versionsSeen.push(seen);
     this.onAnswered(seen.worker);
   }
 
@@ -127,6 +128,7 @@ export class Clients {
       await worker.sleep(afterMs);
       if (this.#isStopping) return;
       this.#steps.set(worker.name, (this.#steps.get(worker.name) ?? 0) + 1);
+      this.#cluster.trace?.(`    ${worker.name} begins ${action.kind} of ${name}`);
       await worker.do(name, action);
     }
   }

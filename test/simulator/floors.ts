@@ -4,7 +4,7 @@
 import type { Counts } from './run-plan.js';
 
 /** Seeds below which chance alone may miss a floor. */
-export const seedsForFloors = 200;
+const seedsForFloors = 200;
 const virtualMsMin = 30_000;
 const unknownShareMax = 0.2;
 

@@ -20,6 +20,7 @@ import { type CrashReport, writeBackMs } from './memory-files.js';
 import type { DiskFault, DiskWorld, SkippedSteps } from './memory-storage.js';
 import { Rows } from './sorted-rows.js';
 
+/** One change of a row. */
 export interface IndexWrite {
   readonly table: IndexTable;
   readonly key: Uint8Array;

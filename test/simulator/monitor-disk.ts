@@ -6,6 +6,7 @@ import type { Epoch, SlotNumber, StoreId, Version } from '../../src/core/ids.js'
 import type { FileId, IndexTable } from '../../src/core/storage.js';
 import { decodeValue, keyText, type StoredEntry } from '../../src/peer/entry.js';
 import { decodeNumber, slotOfSlotKey } from '../../src/peer/index-layout.js';
+import type { IndexWrite } from './memory-index.js';
 
 export interface HeldEntry {
   readonly version: Version;
@@ -13,14 +14,6 @@ export interface HeldEntry {
   readonly fileId: FileId | undefined;
   /** As it stands in the index. */
   readonly value: Uint8Array;
-}
-
-/** A write of the index. */
-export interface DurableWrite {
-  readonly table: IndexTable;
-  readonly key: Uint8Array;
-  /** Undefined: deleted. */
-  readonly value: Uint8Array | undefined;
 }
 
 export interface DiskEvents {
@@ -55,7 +48,7 @@ export class WatchedDisk {
     this.#events = events;
   }
 
-  onIndexDurable(writes: readonly DurableWrite[]): void {
+  onIndexDurable(writes: readonly IndexWrite[]): void {
     for (const { table, key, value } of writes) this.#onWrite(table, keyText(key), value);
   }
 

@@ -195,7 +195,7 @@ export class Monitor {
   #slot(slot: SlotNumber): SlotWatch | undefined {
     const known = this.#slots.get(slot);
     if (known !== undefined || this.#map === undefined) return known;
-    const watch = new SlotWatch(this, { slot, slotCount: this.#map.slots.length });
+    const watch = new SlotWatch(this, slot);
     this.#slots.set(slot, watch);
     return watch;
   }

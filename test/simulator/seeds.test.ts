@@ -1,3 +1,6 @@
+/**
+ * A few fixed seeds in every test run; npm run simulate draws others.
+ */
 import { expect, it } from 'vitest';
 import { drawPlan } from './plan.js';
 import { runPlan } from './run-plan.js';

@@ -18,7 +18,7 @@ const { values: options, positionals } = parseArgs({
     /** The first seed; a random one when absent. */
     from: { type: 'string' },
     minutes: { type: 'string' },
-    /** Goes on after a seed that fails, and shortens none. */
+    /** Goes on after a seed that fails; none is shortened. */
     'keep-going': { type: 'boolean', default: false },
     /** Runs this one and tells its story. */
     seed: { type: 'string' },
@@ -33,7 +33,7 @@ const { values: options, positionals } = parseArgs({
     jobs: { type: 'string', default: '1' },
     /** Shortens what finds a mutation, in so many runs at most, and tells it. */
     shorten: { type: 'string' },
-    /** A file with a plan, as --seed prints it for what it tells. */
+    /** Runs the plan in this file and tells its story; what tells a failing seed ends with the name of such a file. */
     plan: { type: 'string' },
   },
 });

@@ -15,7 +15,8 @@ const linesTold = 120;
 /** What a complaint means, by how it begins: the promise that is broken, in a sentence. */
 const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
   [/may answer in term|answers a read in term/, 'S3: two peers may answer reads of one slot that claim to be current.'],
-  [/in term \d+, (which|in which)|serves term .* unlevelled|serves unlevelled/, 'F9, F28: a peer serves that may not.'],
+  [/in term \d+, (which|in which)/, 'F9: a peer answers for a slot that no map lets it lead.'],
+  [/serves (term .* )?unlevelled/, 'F2, F28: a primary serves though a member of its set differs from it.'],
   [/holds .* of which .* (acknowledged|read)/, 'S1: an in-sync copy lacks what somebody was told or has read.'],
   [/which never was the slot's/, 'S1: a write is acknowledged that is not on every in-sync copy.'],
   [/counts .* not of the in-sync set|a receipt for|copies of \d+$/, 'F23, F16: a receipt claims what is not so.'],
@@ -57,7 +58,7 @@ export function story(plan: Plan, trace: readonly string[], complaints: readonly
     complaints.length > 1 ? `What was found, ${complaints.length} complaints in all` : 'What was found',
     ...complaints
       .slice(0, complaintsTold)
-      .flatMap((complaint) => complaint.split('\n').slice(0, 6))
+      .flatMap((complaint) => withNames(complaint, cast).split('\n').slice(0, 6))
       .map(indented),
     '',
   ].join('\n');
@@ -71,6 +72,8 @@ interface Cast {
   readonly names: readonly string[];
   /** When the first complaint was made; nothing later can have led to it. */
   readonly endMs: number;
+  /** Lines of the trace: changes that clients had begun by then and heard nothing of. */
+  readonly unanswered: ReadonlySet<string>;
 }
 
 function castOf({ setting }: Plan, trace: readonly string[], complaints: readonly string[]): Cast {
@@ -82,11 +85,21 @@ function castOf({ setting }: Plan, trace: readonly string[], complaints: readonl
     if (hosts.size > setting.peers + setting.spares) break;
   }
   const atMs = /^At ([\d.]+) ms: /.exec(first)?.[1];
-  return {
-    hosts,
-    names: [...new Set(first.match(/(name|metadata)-\d+/g) ?? [])],
-    endMs: atMs === undefined ? Number.POSITIVE_INFINITY : Number(atMs),
-  };
+  const endMs = atMs === undefined ? Number.POSITIVE_INFINITY : Number(atMs);
+  const names = [...new Set(first.match(/(name|metadata)-\d+/g) ?? [])];
+  return { hosts, names, endMs, unanswered: unansweredIn(trace, endMs) };
+}
+
+/** A client does one thing at a time: whatever it says next ends what it has begun. */
+function unansweredIn(trace: readonly string[], endMs: number): ReadonlySet<string> {
+  const begun = new Map<string, string>();
+  for (const line of trace) {
+    const [, atMs, worker = '', change] = /^ *([\d.]+) {5}(\S+)(?: begins (\S+))?/.exec(line) ?? [];
+    if (atMs === undefined || Number(atMs) > endMs) continue;
+    if (change !== undefined && /put|delete|upload|set-/.test(change)) begun.set(worker, line);
+    else begun.delete(worker);
+  }
+  return new Set(begun.values());
 }
 
 function indented(line: string): string {
@@ -106,9 +119,9 @@ function setUp(plan: Plan, { hosts, names }: Cast): string[] {
     `Seed ${plan.seed}: ${peers} peers${later}; ${replicas} copies wanted, at least ${minInSync} for a write.`,
     `${places.join(', ')}; "p1#2" is the second start of p1's process.`,
     `Reads are answered ${reads === 'lease' ? 'by lease' : 'after a round trip'}. ` +
-      `${active.length} clients (${active.map(({ worker }) => worker).join(', ')}), ` +
-      `${plan.faults.length} faults, ${sizeOf(plan)} events in all.`,
-    `${slots} slots${names.map((name) => `; ${name} is in slot ${slotOfHash(hashOfName(name), slots)}`).join('')}.`,
+      `Clients: ${active.map(({ worker }) => worker).join(', ') || 'none'}; faults: ${plan.faults.length}; ` +
+      `events in all, with the steps of clients: ${sizeOf(plan)}.`,
+    `Slots: ${slots}${names.map((name) => `; ${name} is in slot ${slotOfHash(hashOfName(name), slots)}`).join('')}.`,
   ];
 }
 
@@ -117,7 +130,7 @@ function tellOf(line: string, cast: Cast): string | undefined {
   const match = /^\s*([\d.]+) (.*)$/s.exec(line);
   if (match === null) return undefined;
   const [, atMs = '', text = ''] = match;
-  const said = Number(atMs) > cast.endMs ? undefined : sentenceOf(text, cast);
+  const said = Number(atMs) > cast.endMs ? undefined : sentenceOf(text, cast, cast.unanswered.has(line));
   if (said === undefined) return undefined;
   return `${(Number(atMs) / 1000).toFixed(3).padStart(8)}  ${withNames(said, cast)}`;
 }
@@ -127,9 +140,9 @@ function withNames(text: string, { hosts }: Cast): string {
   return text.replace(/\b10\.0\.0\.\d+/g, (host) => hosts.get(host) ?? host).replaceAll('files\\u0000', '');
 }
 
-function sentenceOf(text: string, { names }: Cast): string | undefined {
+function sentenceOf(text: string, { names }: Cast, isUnanswered: boolean): string | undefined {
   if (text.startsWith('--- ')) return `[fault] ${text.slice(4).trim()}`;
-  if (text.startsWith('    ')) return operationOf(text.trim(), names);
+  if (text.startsWith('    ')) return operationOf(text.trim(), names, isUnanswered);
   if (text.startsWith('10.0.1.')) return undefined;
   const logged = /^(\S+) (debug|info|warn|error) (.*?) (\{.*\})$/s.exec(text);
   if (logged === null) return text;
@@ -150,8 +163,13 @@ function briefly(fields: string): string {
   return said === '' ? '' : `(${said})`;
 }
 
-/** "c0 put c0:3 to name-1 → done 5.2" */
-function operationOf(text: string, names: readonly string[]): string | undefined {
+/** "c0 put c0:3 of name-1 → done as version 5.2"; what has begun only when it stays unanswered. */
+function operationOf(text: string, names: readonly string[], isUnanswered: boolean): string | undefined {
+  const begun = /^\S+ begins \S+ of (\S+)$/.exec(text);
+  if (begun !== null) {
+    const isTold = isUnanswered && (names.length === 0 || names.includes(begun[1] ?? ''));
+    return isTold ? `${text}, and hears nothing by the end` : undefined;
+  }
   const match = /^(\S+) (\S+) (\{.*?\}) → (\{.*\})$/s.exec(text);
   if (match === null) return text;
   const [, worker = '', name = '', action = '', outcome = ''] = match;

@@ -15,8 +15,10 @@ const trace = [
   `    20.10 10.0.0.100#1 info p1 joined from 10.0.0.2:7421 ${event('peer-joined')}`,
   `    40.10 10.0.0.100#1 info p2 joined from 10.0.0.1:7421 ${event('peer-joined')}`,
   '    41.00 10.0.1.1#1 starts',
+  '  1190.50     c0 begins put of name-1',
   '  1200.50     c0 name-1 {"kind":"put","value":"c0:1"} → {"state":"done","version":"4.1"}',
   '  1300.50     c0 name-3 {"kind":"put","value":"c0:2"} → {"state":"done","version":"4.2"}',
+  '  1400.00     c0 begins delete of name-1',
   '  1500.00 --- crash-primary',
   '  1500.00 10.0.0.2#1 crashes with its host',
   '  1501.00 10.0.0.1#1 debug replica not reached {"peer":"p1"}',
@@ -40,6 +42,11 @@ describe('the story of a failing plan', () => {
     expect(text).toContain('c1 get of name-1 → absent');
     expect(text).not.toContain('c0:2');
     expect(text).toMatch(/name-1 is in slot \d/);
+  });
+
+  it('tells of a change that was begun and not answered, and only of such', () => {
+    expect(text).toContain('   1.400  c0 begins delete of name-1, and hears nothing by the end');
+    expect(text).not.toContain('begins put');
   });
 
   it('calls hosts by the peers they run, and tells their life', () => {
