@@ -20,10 +20,16 @@ const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
   [/holds .* of which .* (acknowledged|read)/, 'S1: an in-sync copy lacks what somebody was told or has read.'],
   [/which never was the slot's/, 'S1: a write is acknowledged that is not on every in-sync copy.'],
   [/counts .* not of the in-sync set|a receipt for|copies of \d+$/, 'F23, F16: a receipt claims what is not so.'],
-  [/having promised only|promise of .* falls|is durable there/, 'F4: a replica acts below what it has promised.'],
-  [/sweeps|was swept|removes the file/, 'F13, F19: something is removed that is still needed.'],
+  [/having promised only|promise of .* falls|; \d+ is durable there/, 'F4: a replica acts below what it has promised.'],
+  [/is durable there|is not durable|is durable$/, 'S1: a peer answers for what its disk does not hold for good.'],
+  [/reads .* after /, 'S2: a current read shows less than was acknowledged or read before.'],
+  [/whose effect was|told yes for two/, 'S6, F5: one request id took effect twice.'],
+  [/sweeps|was swept|was never stored|removes the file/, 'F13, F19: something is removed that is still needed.'],
   [/twice, as/, 'S6: one request took effect twice.'],
-  [/The master (plans|makes)|map .* falls|takes map/, 'S10, F17: a map that must never be made or taken.'],
+  [
+    /The master (plans|makes)|map .* falls|takes map|incarnation of/,
+    'S10, F17: a map that must never be made or taken.',
+  ],
   [/Not linearizable/, 'S2: no order of the operations explains what the clients were told.'],
   [/has versions/, 'S6: one request took effect twice.'],
   [/names .* and /, 'F27: one version names two contents.'],
@@ -36,7 +42,11 @@ const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
   [/on p\d+: the digest/, 'F22: a digest does not say what the entries are.'],
   [/Slot \d+, p\d+ and p\d+/, 'S1, S7: in-sync copies of a slot differ although nothing is under way.'],
   [/Slot \d+ on p\d+/, 'S1: an in-sync copy lacks bytes that its entry names.'],
-  [/segments belong to no file/, 'F13: segments that nobody names are never swept.'],
+  [/segments belong to no file|replaced files are still/, 'F13: what nobody needs any more is never swept.'],
+  [/no copy is left/, 'S7: the last copy of a slot is gone, or the cluster says of other slots than those that it is.'],
+  [/cannot be read in the end/, 'S1, S7: a file is not to be read though everything is whole again.'],
+  [/bytes wait on one connection/, 'A queue grows beyond what its credit allows.'],
+  [/real world|Not the same again/, 'The run is not shut off from the real world, so it cannot be repeated.'],
 ];
 
 /** Half a page or more of text, with line ends. `trace` has one line for each happening, its time first. */

@@ -73,6 +73,10 @@ it.each([
   ['name-0: c1:3 has versions 2.1 and 4.1', 'S6'],
   ['name-0: Version 2.1 names a and b', 'F27'],
   ['Slot 1, p1 and p2: "name-0" is absent here', 'S1'],
+  ['At 9.10 ms: Slot 1: 10.0.0.1#1 says it has promised 7; 5 is durable there', 'F4'],
+  ['At 9.10 ms: Slot 1: 10.0.0.1#1 acknowledges 7.1 of "a"; nothing is durable there', 'S1'],
+  ['At 9.10 ms: Slot 1: 10.0.0.1#1 reads 7.1 of "a" after record 7.2', 'S2'],
+  ['At 9.10 ms: Slot 1: 10.0.0.1#1 serves term 7 unlevelled: p2 has nothing of "a", not record 7.2', 'F28'],
 ])('a complaint such as %j is explained', (text, promise) => {
   expect(meaningOf(text)).toContain(promise);
 });
