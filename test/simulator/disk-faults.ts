@@ -1,6 +1,7 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
+import { placeOfKey } from '../../src/peer/index-layout.js';
 import type { Fault } from './fault.js';
 import type { SimHost } from './sim-host.js';
 
@@ -16,7 +17,7 @@ export async function withDisk(fault: Fault, change: (host: SimHost) => () => vo
  */
 export async function wipe(fault: Fault): Promise<void> {
   const { cluster, chance, ward } = fault;
-  if (ward.isWounded || cluster.map === undefined) return;
+  if (ward.isWounded || ward.isRotting || cluster.map === undefined) return;
   const host = fault.anyPeer();
   const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
   if (peer === undefined || !host.isRunning) return;
@@ -26,7 +27,7 @@ export async function wipe(fault: Fault): Promise<void> {
   await fault.sleep(chance.between(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
-  const isLost = isElsewhere && host.starts === starts;
+  const isLost = isElsewhere && !ward.isRotting && host.starts === starts;
   if (isLost && chance.isLikely(0.7)) host.wipe();
   else if (isLost) host.disk.loseIndex();
   host.start();
@@ -45,52 +46,45 @@ export async function loseDisk(fault: Fault): Promise<void> {
   host.start();
 }
 
-/** Whether bytes on one disk may go bad now without being the last good ones. */
-function mayRot({ cluster, ward }: Fault): boolean {
-  return !ward.isRotting && !ward.isWounded && cluster.isWhole() && cluster.map?.slots.every(isCopied) === true;
-}
-
-function isCopied({ inSync }: { inSync: readonly string[] }): boolean {
-  return inSync.length > 1;
-}
-
-export async function rotFile(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  const ids = [...host.disk.files.keys()];
-  if (ids.length === 0) return;
+/**
+ * Bytes of one disk are bad for a while; not while another may be the only good copy of anything. Mostly on a primary,
+ * where somebody reads them.
+ */
+async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => void)[]): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  const isCopied = cluster.map?.slots.every(({ inSync }) => inSync.length > 1) === true;
+  if (ward.isRotting || ward.isWounded || !isCopied) return;
+  const host = chance.isLikely(0.7) ? fault.aPrimary() : fault.anyPeer();
   ward.isRotting = true;
-  const rotten = ids.filter(() => chance.isLikely(0.5));
-  const restores = rotten.map((id) => host.disk.rotFile(id, 4096 + chance.below(1000)));
-  await fault.sleep(chance.between(50, 3000));
+  const restores = spoilOn(host);
+  cluster.trace?.(`${restores.length} things rot on ${host.name}`);
+  await fault.sleep(chance.between(50, 5000));
   for (const restore of restores) restore();
   ward.isRotting = false;
 }
 
-/** A bad sector: reads of some files fail for a while. */
-export async function failReads(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  ward.isRotting = true;
-  const bad = [...host.disk.files.keys()].filter(() => chance.isLikely(0.5));
-  const restores = bad.map((id) => host.disk.makeUnreadable(id));
-  await fault.sleep(chance.between(50, 3000));
-  for (const restore of restores) restore();
-  ward.isRotting = false;
+export function rotFiles(fault: Fault): Promise<void> {
+  const { chance } = fault;
+  return spoil(fault, ({ disk }) => {
+    const rotten = [...disk.files.keys()].filter(() => chance.isLikely(0.8));
+    return rotten.map((id) => disk.rotFile(id, 4096 + chance.below(1000)));
+  });
 }
 
-export async function rotEntry(fault: Fault): Promise<void> {
-  const { chance, ward } = fault;
-  if (!mayRot(fault)) return;
-  const host = fault.anyPeer();
-  const keys = host.disk.index.durable.keys('entries', { from: new Uint8Array(0) });
-  if (keys.length === 0) return;
-  ward.isRotting = true;
-  const restore = host.disk.index.rot('entries', chance.pick(keys));
-  fault.cluster.trace?.(`rot an entry on ${host.name}`);
-  await fault.sleep(chance.between(50, 3000));
-  restore();
-  ward.isRotting = false;
+/** Bad sectors: reads of some files fail for a while. */
+export function failReads(fault: Fault): Promise<void> {
+  return spoil(fault, ({ disk }) => {
+    const bad = [...disk.files.keys()].filter(() => fault.chance.isLikely(0.8));
+    return bad.map((id) => disk.makeUnreadable(id));
+  });
+}
+
+/** One entry of a digest bucket at most: when one is replaced, the others are counted anew as they can be read. */
+export function rotEntries(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  return spoil(fault, ({ disk }) => {
+    const keys = disk.index.durable.keys('entries', { from: new Uint8Array(0) });
+    const byBucket = new Map(keys.map((key) => [JSON.stringify(placeOfKey(key, cluster.map?.slots.length ?? 1)), key]));
+    return [...byBucket.values()].filter(() => chance.isLikely(0.6)).map((key) => disk.index.rot('entries', key));
+  });
 }

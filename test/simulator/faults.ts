@@ -5,7 +5,7 @@
  * that it holds, and one at a time; but for plans that expect a loss.
  */
 import type { SimCluster } from './cluster.js';
-import { failReads, loseDisk, rotEntry, rotFile, wipe, withDisk } from './disk-faults.js';
+import { failReads, loseDisk, rotEntries, rotFiles, wipe, withDisk } from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { type SimHost, usualSyncMs } from './sim-host.js';
@@ -229,9 +229,9 @@ const acts = {
   'clock-jump': async (fault) => {
     fault.anyHost().wallAheadMs += fault.chance.between(-60_000, 60_000);
   },
-  'rot-file': rotFile,
+  'rot-file': rotFiles,
   'fail-reads': failReads,
-  'rot-entry': rotEntry,
+  'rot-entry': rotEntries,
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;

@@ -146,7 +146,7 @@ function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
 
 function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
   const names = Array.from({ length: 1 + chance.below(6) }, (_, at) => `name-${at}`);
-  const larges = chance.isLikely(0.5) ? largeBytes.slice(0, 1 + chance.below(largeBytes.length)) : [smallBytes];
+  const larges = chance.isLikely(0.7) ? largeBytes.slice(0, 1 + chance.below(largeBytes.length)) : [smallBytes];
   const meanMs = chance.pick([150, 300, 500]);
   const uploading = uploads(setting);
   const draws: Draw[] = [writes(larges), gets];
