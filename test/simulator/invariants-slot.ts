@@ -260,15 +260,23 @@ export class SlotWatch {
     if (entry === undefined) return;
     const { bucket, name, uploadId } = bodyOf(entry, 'segment');
     const nameKey = keyText(keyOfName({ bucket, name }));
-    const record = this.#monitor.slotWatchOf(nameKey)?.settledOf(nameKey);
+    const record = this.#monitor.slotWatchOf(nameKey)?.neededOf(nameKey);
     const upload = record?.kind === 'record' ? uploadOf(nameKey, record) : undefined;
     if (upload !== undefined && toHex(upload.uploadId) === toHex(uploadId)) {
       this.#complain(`${teller.name} sweeps ${nameOfKey(key)}, which ${JSON.stringify(name)} needs`);
     }
   }
 
-  settledOf(key: string): HeldEntry | undefined {
-    return this.#settled.get(key);
+  /** What readers must be able to get; undefined once every member holds something newer, acknowledged or not (S4). */
+  neededOf(key: string): HeldEntry | undefined {
+    const settled = this.#settled.get(key);
+    if (settled === undefined) return undefined;
+    const isNewer = ({ disk }: { disk: WatchedDisk }): boolean => {
+      const held = disk.entries.get(key);
+      return held !== undefined && compareVersions(held.version, settled.version) > 0;
+    };
+    const members = this.#monitor.membersOf(this.#slot);
+    return members.length > 0 && members.every(isNewer) ? undefined : settled;
   }
 
   // --- Who may answer ------------------------------------------------------------------------------------------------
