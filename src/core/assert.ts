@@ -16,7 +16,3 @@ export function assertDefined<T>(value: T | undefined | null, claim: string): T 
   if (value === undefined || value === null) throw new Bug(claim);
   return value;
 }
-
-export function unreachable(value: never): never {
-  throw new Bug(`Unreachable case: ${String(value)}`);
-}

@@ -10,7 +10,7 @@ import type { ReplyOf } from '../protocol/messages.js';
 import type { Comparison } from './comparison.js';
 import type { Copies } from './copies.js';
 import { type Entry, type EntryKey, type Placed, queueKeyOf } from './entry.js';
-import type { EntryIndex, RequestMark } from './entry-index.js';
+import { type EntryIndex, type RequestMark, toWireMark } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
 import type { Replication } from './replication.js';
 
@@ -61,7 +61,7 @@ export class Commits {
     const replication = led.replicate({
       header: {
         entries: entries.map((entry) => ({ ...entry, sums: entry === first ? content.sums : new Uint8Array(0) })),
-        ...(mark === undefined ? {} : { requestId: mark.id, contentHash: mark.contentHash }),
+        ...toWireMark(mark),
       },
       payload: content.bytes.length === 0 ? undefined : content.bytes,
       sums: content.bytes.length === 0 ? undefined : content.sums,
@@ -103,10 +103,14 @@ export class Commits {
     }
     const { slotEpoch } = led.record;
     const { key, version } = entry;
-    const { slot, term } = led;
     led.probe?.at({
       point: 'acknowledging',
-      ...{ slot, term, slotEpoch, key, version, ...requestOf(mark) },
+      slot: led.slot,
+      term: led.term,
+      slotEpoch,
+      key,
+      version,
+      ...requestOf(mark),
       durable: led.record.inSync.filter((peer) => peer === this.#parts.me() || durableAt.has(peer)),
     });
     return {

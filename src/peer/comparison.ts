@@ -1,6 +1,6 @@
 /**
  * Makes a replica equal to the primary, at a cost that follows the difference: digests, then the keys of the buckets
- * that differ, then each differing key inside its queue.
+ * that differ, then each differing key inside its queue, with those of its request ids that differ.
  *
  * Whatever differs, in either direction, is replaced by the primary's: what the replica has and the primary lacks was
  * never acknowledged, what it lacks may have been (F2). While writes run a difference is only a candidate; the key's

@@ -1,7 +1,7 @@
 /**
  * What one change of an entry does to the index, inside a transaction.
  *
- * The entry, its place in the list of names, the digest of its bucket, the references to files and the list of what
+ * The entry, its place in the list of names, its request ids, the digests, the references to files and the list of what
  * must be looked at later move together. A replaced file is not removed at once: a reader may still be at it.
  */
 import { xxh64 } from '../core/checksum.js';

@@ -6,7 +6,6 @@
  * what passed before. To give up is a question to the master as well, which raises the slotEpoch, so that a late `add`
  * cannot win. Serves S1, S7.
  */
-
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, StoreId } from '../core/ids.js';
 import type { Comparison, Settled } from './comparison.js';

@@ -1,8 +1,9 @@
 /**
  * Brings back a copy that is unreadable, from another holder, without changing what the entry says.
  *
- * It asks for exactly the version it has (F10). An index entry that cannot be read has an unknown version: it is never
- * dropped; the newest copy of the other holders takes its place. Runs inside the key's queue. Serves S5.
+ * Inside the key's queue it asks for exactly the version it has. An index entry that cannot be read has an unknown
+ * version and is never dropped (F10): at the primary the newest copy of the other holders takes its place, at a replica
+ * what the primary settles. Serves S5.
  */
 import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import type { Log } from '../core/environment.js';

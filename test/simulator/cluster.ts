@@ -1,7 +1,6 @@
 /**
  * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
  */
-
 import type { ClusterMap } from '../../src/cluster/map.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import { limits } from '../../src/core/limits.js';

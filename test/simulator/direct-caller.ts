@@ -1,7 +1,6 @@
 /**
  * Requests a client sends past all routing: to a peer that may lead no longer, and one request twice.
  */
-
 import { hashOfName } from '../../src/cluster/hashing.js';
 import { slotOfHash } from '../../src/cluster/map.js';
 import { blockSums, xxh64 } from '../../src/core/checksum.js';

@@ -102,6 +102,8 @@ const smallBytes = 100;
 /** In the index, in a file of its own, in several segments; seldom, because bytes are what a run spends its time on. */
 const largeBytes = [70_000, 5000, 1_200_000, 2_500_000] as const;
 const deadlinesMs = [2, 10, 50, 300] as const;
+/** Of the puts, those that are given up after one of these. */
+const impatientShare = 0.04;
 
 /** Everything about a seed. */
 export function drawPlan(seed: number): Plan {
@@ -149,10 +151,10 @@ function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
   const larges = chance.isLikely(0.7) ? largeBytes.slice(0, 1 + chance.below(largeBytes.length)) : [smallBytes];
   const meanMs = chance.pick([150, 300, 500]);
   const uploading = uploads(setting);
-  const draws: Draw[] = [writes(larges), gets];
+  const draws: Draw[] = [writes(larges, impatientShare), gets];
   const others: Draw[] = [
-    writes(larges),
-    writes(larges),
+    writes(larges, impatientShare),
+    writes(larges, impatientShare),
     deletes,
     looks,
     getsFromTheFirst,
@@ -200,13 +202,13 @@ export function steadyClients(options: {
 }
 
 const writes =
-  (larges: readonly number[]): Draw =>
+  (larges: readonly number[], impatience = 0): Draw =>
   (chance) => {
     const kind = chance.between(0, 1);
     if (kind < 0.12) return { kind: 'delete' };
     if (kind < 0.16) return { kind: 'delete', condition: 'if-last-seen' };
     const sizeBytes = chance.isLikely(0.08) ? chance.pick(larges) : smallBytes;
-    if (chance.isLikely(0.04)) return { kind: 'put', sizeBytes, deadlineMs: chance.pick(deadlinesMs) };
+    if (chance.isLikely(impatience)) return { kind: 'put', sizeBytes, deadlineMs: chance.pick(deadlinesMs) };
     if (kind < 0.3) return { kind: 'put', sizeBytes, condition: 'if-last-seen' };
     if (kind < 0.38) return { kind: 'put', sizeBytes, condition: 'if-absent' };
     return { kind: 'put', sizeBytes };

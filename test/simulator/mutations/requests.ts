@@ -125,7 +125,7 @@ export const requestMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/commit.js',
-        find: '...(mark === undefined ? {} : { requestId: mark.id, contentHash: mark.contentHash }),',
+        find: '...toWireMark(mark),',
         replace: '',
       },
     ],
