@@ -41,25 +41,27 @@ async function levelMembers(parts: LevellingParts, led: LedSlot, levelled: Set<P
   for (;;) {
     const missing = led.required().filter((peer) => !levelled.has(peer));
     if (led.isOver || missing.length === 0) return;
-    await Promise.all(missing.map((peer) => levelMember(parts, led, peer, levelled)));
+    const equal = await Promise.all(missing.map((peer) => levelMember(parts, led, peer)));
+    if (equal.every(Boolean)) for (const peer of missing) levelled.add(peer);
+    // An unreadable entry here may have given way to a newer one of a member, which the others lack (F10).
+    else levelled.clear();
   }
 }
 
-async function levelMember(parts: LevellingParts, led: LedSlot, peer: PeerId, levelled: Set<PeerId>): Promise<void> {
+/** Whether nothing differed. */
+async function levelMember(parts: LevellingParts, led: LedSlot, peer: PeerId): Promise<boolean> {
   try {
-    for (;;) {
-      const settled = await parts.comparison.settleSlot(led, peer);
-      if (settled.keys === 0) break;
-      parts.environment.log.info({ slot: led.slot, peer, ...settled }, 'levelled keys');
-    }
-    levelled.add(peer);
+    const settled = await parts.comparison.settleSlot(led, peer);
+    if (settled.keys > 0) parts.environment.log.info({ slot: led.slot, peer, ...settled }, 'levelled keys');
+    return settled.keys === 0;
   } catch (error) {
     // The map removed the member, or the term is over.
-    if (isRefusal(error, 'cancelled')) return;
+    if (isRefusal(error, 'cancelled')) return false;
     // A full disk there cannot be made level; without it the slot can serve.
     if (!isRefusal(error, 'no-space')) throw error;
     parts.environment.log.warn({ slot: led.slot, peer, error: error.message }, 'a member cannot be levelled');
     await parts.askRemoval(led, peer);
+    return false;
   }
 }
 

@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
+import { keyOfName } from '../../../src/peer/entry.js';
 import { judge } from '../../checker/verdict.js';
 import { Clients } from '../../simulator/clients.js';
 import { deepComplaints } from '../../simulator/deep-check.js';
 import { steadyClients } from '../../simulator/plan.js';
-import { Scenario } from '../../simulator/scenario.js';
+import { bucket, Scenario } from '../../simulator/scenario.js';
 import type { SimHost } from '../../simulator/sim-host.js';
 
 /** Reads a name from one peer every millisecond, by the term it has now; tells when the last answer came. */
@@ -135,6 +136,30 @@ it('F2, S4: levelling drops what the new primary lacks', async () => {
   expect(scenario.entryOn(other, 'b')).toBeUndefined();
   expect(await scenario.get('b', client)).toBeUndefined();
   primary.start();
+  await cluster.untilWhole();
+  expect(deepComplaints(cluster)).toEqual([]);
+});
+
+it('F10, F28: a new primary that takes an unreadable entry from a member makes the others equal to that', async () => {
+  const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+  const { cluster, world } = scenario;
+  await scenario.put('a', 'old');
+  const primary = scenario.primaryOf('a');
+  const [lacking] = scenario.backupsOf('a');
+  if (lacking === undefined) throw new Error('A slot with three copies has two backups');
+  cluster.network.cut(primary.name, lacking.name);
+  scenario.client.put('a', Buffer.from('stray'), { timeoutMs: 100 }).catch(() => undefined);
+  await world.runFor(30);
+  primary.crash();
+  scenario.clientHost.crash();
+  primary.disk.index.rot('entries', keyOfName({ bucket, name: 'a' }));
+  cluster.network.heal(primary.name, lacking.name);
+  primary.start();
+  const { client } = await cluster.client();
+  expect(await scenario.get('a', client)).toBe('stray');
+  expect(scenario.primaryOf('a')).toBe(primary);
+  expect(scenario.entryOn(lacking, 'a')).toMatchObject({ version: { counter: 2 } });
+  expect(world.complaints).toEqual([]);
   await cluster.untilWhole();
   expect(deepComplaints(cluster)).toEqual([]);
 });
