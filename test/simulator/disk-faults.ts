@@ -22,9 +22,11 @@ export async function wipe(fault: Fault): Promise<void> {
   const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
   if (peer === undefined || !host.isRunning) return;
   ward.isWounded = true;
+  // Nobody need have noticed before it is there again; but only where nobody else can be on the way out of a set.
+  const isSoon = ward.running === 1 && cluster.isWhole() && chance.isLikely(0.8);
   host.crash({ isHost: chance.isLikely(0.5) });
   const { starts } = host;
-  await fault.sleep(chance.between(1500, 3000));
+  await fault.sleep(isSoon ? chance.between(1, 300) : chance.between(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && !ward.isRotting && host.starts === starts;

@@ -289,11 +289,20 @@ export class SlotWatch {
     if (led.term > this.#servingTerm) {
       this.#servingTerm = led.term;
       this.#checkLevel(teller, led);
-      for (const [key, held] of teller.disk.entries) {
-        if (this.#monitor.slotWatchOf(key) === this) this.#effective.add(`${key} ${formatVersion(held.version)}`);
-      }
+      this.#adopt(teller.disk);
     }
     this.#checkLeases();
+  }
+
+  /** What a new primary holds is the slot's, and so is what it had in between: the ids tell of that (S4, F1). */
+  #adopt(disk: WatchedDisk): void {
+    for (const [key, held] of disk.entries) {
+      if (this.#monitor.slotWatchOf(key) === this) this.#effective.add(`${key} ${formatVersion(held.version)}`);
+    }
+    for (const [row, version] of disk.ids) {
+      const key = row.slice(4, -16);
+      if (this.#monitor.slotWatchOf(key) === this) this.#effective.add(`${key} ${version}`);
+    }
   }
 
   #checkLeader(teller: Teller, term: Epoch, does: string): void {

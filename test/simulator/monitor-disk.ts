@@ -2,9 +2,9 @@
  * What the monitor knows of one disk: its own record of everything that became durable there, made from what the disk
  * tells, so that neither a cache of the program nor a rotten byte can deceive it.
  */
-import type { Epoch, SlotNumber, StoreId, Version } from '../../src/core/ids.js';
+import { type Epoch, formatVersion, type SlotNumber, type StoreId, type Version } from '../../src/core/ids.js';
 import type { FileId, IndexTable } from '../../src/core/storage.js';
-import { decodeValue, keyText, type StoredEntry } from '../../src/peer/entry.js';
+import { decodeValue, decodeVersion, keyText, type StoredEntry } from '../../src/peer/entry.js';
 import { decodeNumber, slotOfSlotKey } from '../../src/peer/index-layout.js';
 import type { IndexWrite } from './memory-index.js';
 
@@ -31,7 +31,7 @@ const noFile = '0'.repeat(32);
 export class WatchedDisk {
   readonly host: string;
   readonly entries = new Map<string, HeldEntry>();
-  /** Request ids by the key of their row: the version they stand for, in hex. */
+  /** Request ids by the key of their row: the version they stand for, as users see it. */
   readonly ids = new Map<string, string>();
   readonly promises = new Map<SlotNumber, Epoch>();
   readonly files = new Set<FileId>();
@@ -87,7 +87,7 @@ export class WatchedDisk {
         break;
       case 'ids':
         if (value === undefined) this.ids.delete(key);
-        else this.ids.set(key, Buffer.from(value.subarray(sealBytes, sealBytes + 16)).toString('hex'));
+        else this.ids.set(key, formatVersion(decodeVersion(value.subarray(sealBytes, sealBytes + 16))));
         break;
       case 'meta':
         if (key === 'store' && value !== undefined) this.#onStore(value);
