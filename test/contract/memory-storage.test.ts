@@ -1,8 +1,8 @@
 /**
  * Holds the simulator's storage to the contracts, so that what a simulation shows is true of the real one.
  */
-import { type DiskWorld, MemoryDisk } from '../simulator/memory-storage.js';
-import { SimProcess, World } from '../simulator/virtual-clock.js';
+import { type DiskWorld, MemoryDisk } from '../simulator/world/memory-disk.js';
+import { SimProcess, World } from '../simulator/world/virtual-clock.js';
 import { byteStoreContract } from './byte-store-contract.js';
 import { type CrashHarness, crashContract } from './crash-contract.js';
 import { type Report, runScript } from './crash-script.js';

@@ -9,13 +9,13 @@ import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
-import { isComplete, type SlotStatus } from './invariants-loss.js';
-import { Monitor, type Teller } from './monitor.js';
-import { Points } from './monitor-points.js';
-import { SimNetwork } from './network.js';
+import { isComplete, type SlotStatus } from './checks/invariants-loss.js';
+import { Monitor, type Teller } from './checks/monitor.js';
+import { Points } from './plan/points.js';
 import { SimClient } from './sim-client.js';
-import { type Program, SimHost, type Started, type Trace, usualSyncMs } from './sim-host.js';
-import { type SimProcess, World } from './virtual-clock.js';
+import { SimNetwork } from './world/network.js';
+import { type Program, SimHost, type Started, type Trace, usualSyncMs } from './world/sim-host.js';
+import { type SimProcess, World } from './world/virtual-clock.js';
 
 export interface ClusterOptions {
   readonly seed: number;

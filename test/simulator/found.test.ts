@@ -3,7 +3,7 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
-import type { Plan } from './plan.js';
+import type { Plan } from './plan/plan.js';
 import { runPlan } from './run-plan.js';
 
 const folder = new URL('found/', import.meta.url);

@@ -6,14 +6,14 @@ import { type ClusterMap, slotOfHash } from '../../src/cluster/map.js';
 import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
 import { judge } from '../checker/verdict.js';
-import { Clients } from './clients.js';
+import { deepComplaints, orphanComplaints } from './checks/deep-check.js';
+import { lossComplaints } from './checks/invariants-loss.js';
 import { SimCluster } from './cluster.js';
-import { deepComplaints, orphanComplaints } from './deep-check.js';
-import { Faults } from './faults.js';
-import { lossComplaints } from './invariants-loss.js';
-import type { Plan } from './plan.js';
-import { watchRejections } from './rejections.js';
-import type { Trace } from './sim-host.js';
+import { Clients } from './plan/clients.js';
+import { Faults } from './plan/faults.js';
+import type { Plan } from './plan/plan.js';
+import { watchRejections } from './world/rejections.js';
+import type { Trace } from './world/sim-host.js';
 
 export interface PlanResult {
   readonly complaints: readonly string[];

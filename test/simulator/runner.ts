@@ -6,11 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { floorComplaints } from './floors.js';
 import { runMutationGate } from './mutation-gate.js';
-import { drawPlan, type Plan } from './plan.js';
+import { drawPlan, type Plan } from './plan/plan.js';
 import { type Counts, type PlanResult, type RunOptions, runPlan } from './run-plan.js';
-import { forbidRealWorld } from './sandbox.js';
 import { isSameKind, shorten } from './shorten.js';
 import { story } from './story.js';
+import { forbidRealWorld } from './world/sandbox.js';
 
 export interface RunnerOptions {
   readonly seeds?: string | undefined;

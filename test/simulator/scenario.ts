@@ -10,7 +10,7 @@ import { type TimedId, toTimedId } from '../../src/core/ids.js';
 import { decodeValue, keyOfName, type StoredEntry } from '../../src/peer/entry.js';
 import { openSession, type Session } from '../../src/protocol/session.js';
 import { type ClusterOptions, SimCluster } from './cluster.js';
-import type { SimHost } from './sim-host.js';
+import type { SimHost } from './world/sim-host.js';
 
 export const bucket = 'files';
 

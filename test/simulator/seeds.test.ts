@@ -2,7 +2,7 @@
  * A few fixed seeds in every test run; npm run simulate draws others.
  */
 import { expect, it } from 'vitest';
-import { drawPlan } from './plan.js';
+import { drawPlan } from './plan/plan.js';
 import { runPlan } from './run-plan.js';
 
 const firstSeed = 1;

@@ -5,7 +5,7 @@
  * client steps in order of time, then simpler settings. What is left out changes neither the times nor the chances of
  * the rest, but it may change what the rest meets; so the outcome is short, not the shortest.
  */
-import type { ClientPlan, ClientStep, Plan, Setting } from './plan.js';
+import type { ClientPlan, ClientStep, Plan, Setting } from './plan/plan.js';
 
 export interface ShortenOptions {
   /** How often the plan may be run. */

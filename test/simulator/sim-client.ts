@@ -5,7 +5,7 @@ import { connectClient, type FileClient } from '../../src/client/file-client.js'
 import { isRefusal } from '../../src/core/errors.js';
 import type { Address } from '../../src/core/ids.js';
 import type { SimCluster } from './cluster.js';
-import { SimHost, type Started } from './sim-host.js';
+import { SimHost, type Started } from './world/sim-host.js';
 
 const retryMs = 500;
 

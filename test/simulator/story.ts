@@ -6,7 +6,7 @@
  */
 import { hashOfName } from '../../src/cluster/hashing.js';
 import { slotOfHash } from '../../src/cluster/map.js';
-import type { Plan } from './plan.js';
+import type { Plan } from './plan/plan.js';
 import { sizeOf } from './shorten.js';
 
 const complaintsTold = 3;

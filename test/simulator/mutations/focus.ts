@@ -9,7 +9,7 @@ import {
   isMetadataName,
   type Plan,
   type Setting,
-} from '../plan.js';
+} from '../plan/plan.js';
 import type { Focus } from './mutation.js';
 
 const bentShare = 0.7;

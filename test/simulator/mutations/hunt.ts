@@ -3,7 +3,7 @@
  *
  * Takes one argument, an Order as JSON; answers in lines of JSON, each a Report.
  */
-import { drawPlan, type Plan } from '../plan.js';
+import { drawPlan, type Plan } from '../plan/plan.js';
 import { runPlan } from '../run-plan.js';
 import { isSameKind, shorten, sizeOf } from '../shorten.js';
 import { story } from '../story.js';

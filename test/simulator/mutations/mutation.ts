@@ -2,8 +2,8 @@
  * What a mutation is: a bug put in on purpose, as data, which the checks of the simulator must find.
  */
 import type { PointName } from '../../../src/core/probe.js';
-import type { FaultKind } from '../faults.js';
-import type { ClientAction, Setting } from '../plan.js';
+import type { FaultKind } from '../plan/faults.js';
+import type { ClientAction, Setting } from '../plan/plan.js';
 
 /** One replacement in a compiled file. */
 export interface Edit {

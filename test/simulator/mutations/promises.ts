@@ -83,7 +83,7 @@ export const promiseMutations: readonly Mutation[] = [
     breaks: 'Reads see what a commit under way has written, which a crash takes back.',
     edits: [
       {
-        file: 'test/simulator/memory-index.js',
+        file: 'test/simulator/world/memory-index.js',
         find: 'return this.#index.durable.get(table, key);',
         replace: 'return this.#index.working.get(table, key);',
       },

@@ -11,7 +11,7 @@ const powerCuts: Focus = {
 };
 
 function skipping(step: string): Edit {
-  return { file: 'test/simulator/memory-storage.js', find: 'skips = {};', replace: `skips = { ${step}: true };` };
+  return { file: 'test/simulator/world/memory-disk.js', find: 'skips = {};', replace: `skips = { ${step}: true };` };
 }
 
 export const storageMutations: readonly Mutation[] = [

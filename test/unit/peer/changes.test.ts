@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { toTimedId } from '../../../src/core/ids.js';
-import { deepComplaints } from '../../simulator/deep-check.js';
-import { watchRejections } from '../../simulator/rejections.js';
+import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
+import { watchRejections } from '../../simulator/world/rejections.js';
 
 it('F5, S6: a retried request is answered from the table and applied once', async () => {
   const scenario = await Scenario.start();

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import type { FileId } from '../../../src/core/storage.js';
 import { keyOfName, keyOfVoid } from '../../../src/peer/entry.js';
-import { deepComplaints, orphanComplaints } from '../../simulator/deep-check.js';
+import { deepComplaints, orphanComplaints } from '../../simulator/checks/deep-check.js';
 import { bucket, Scenario } from '../../simulator/scenario.js';
-import type { SimHost } from '../../simulator/sim-host.js';
+import type { SimHost } from '../../simulator/world/sim-host.js';
 
 const large = new Uint8Array(200_000).fill(65);
 

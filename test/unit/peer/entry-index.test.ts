@@ -4,7 +4,7 @@ import { toTimedId } from '../../../src/core/ids.js';
 import { keyOfName, type StoredEntry, toEntry } from '../../../src/peer/entry.js';
 import { EntryIndex } from '../../../src/peer/entry-index.js';
 import { idTableOf } from '../../../src/peer/index-layout.js';
-import { MemoryDisk } from '../../simulator/memory-storage.js';
+import { MemoryDisk } from '../../simulator/world/memory-disk.js';
 
 const slotCount = 1;
 const file = { bucket: 'files', name: 'a' };

@@ -1,11 +1,11 @@
 import { expect, it } from 'vitest';
 import { keyOfName } from '../../../src/peer/entry.js';
 import { judge } from '../../checker/verdict.js';
-import { Clients } from '../../simulator/clients.js';
-import { deepComplaints } from '../../simulator/deep-check.js';
-import { steadyClients } from '../../simulator/plan.js';
+import { deepComplaints } from '../../simulator/checks/deep-check.js';
+import { Clients } from '../../simulator/plan/clients.js';
+import { steadyClients } from '../../simulator/plan/plan.js';
 import { bucket, Scenario } from '../../simulator/scenario.js';
-import type { SimHost } from '../../simulator/sim-host.js';
+import type { SimHost } from '../../simulator/world/sim-host.js';
 
 /** Reads a name from one peer every millisecond, by the term it has now; tells when the last answer came. */
 async function readFrom(scenario: Scenario, host: SimHost): Promise<() => number> {

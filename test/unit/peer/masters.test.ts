@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { deepComplaints } from '../../simulator/deep-check.js';
+import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 
 async function startMoved() {

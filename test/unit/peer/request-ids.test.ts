@@ -14,7 +14,7 @@ import type { Repair } from '../../../src/peer/repair.js';
 import { Replica, type ReplicaParts } from '../../../src/peer/replica.js';
 import type { ReplicaLink } from '../../../src/peer/replica-link.js';
 import { countIds, idDigestsOf } from '../../../src/peer/request-ids.js';
-import { MemoryDisk } from '../../simulator/memory-storage.js';
+import { MemoryDisk } from '../../simulator/world/memory-disk.js';
 
 const key = keyOfName({ bucket: 'files', name: 'a' });
 const atMs = 1_750_000_190_000;

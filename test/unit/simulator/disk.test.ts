@@ -3,8 +3,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { StorageFailure } from '../../../src/core/errors.js';
-import { type DiskWorld, MemoryDisk, type SkippedSteps } from '../../simulator/memory-storage.js';
-import { SimProcess, World } from '../../simulator/virtual-clock.js';
+import { type DiskWorld, MemoryDisk, type SkippedSteps } from '../../simulator/world/memory-disk.js';
+import { SimProcess, World } from '../../simulator/world/virtual-clock.js';
 
 const id = 'a'.repeat(32);
 const other = `a${'b'.repeat(31)}`;

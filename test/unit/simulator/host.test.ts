@@ -4,11 +4,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Environment } from '../../../src/core/environment.js';
 import { StorageFailure } from '../../../src/core/errors.js';
-import { SimNetwork } from '../../simulator/network.js';
-import { watchRejections } from '../../simulator/rejections.js';
 import { Scenario } from '../../simulator/scenario.js';
-import { SimHost, type Stores } from '../../simulator/sim-host.js';
-import { World } from '../../simulator/virtual-clock.js';
+import { SimNetwork } from '../../simulator/world/network.js';
+import { watchRejections } from '../../simulator/world/rejections.js';
+import { SimHost, type Stores } from '../../simulator/world/sim-host.js';
+import { World } from '../../simulator/world/virtual-clock.js';
 
 const id = 'a'.repeat(32);
 const header = new Uint8Array(4096);

@@ -15,7 +15,7 @@ import {
   toEntry,
 } from '../../../src/peer/entry.js';
 import { encodeNumber, idKey, seal, slotKey } from '../../../src/peer/index-layout.js';
-import { Monitor, type Teller } from '../../simulator/monitor.js';
+import { Monitor, type Teller } from '../../simulator/checks/monitor.js';
 
 export const uploadId = toTimedId({ atMs: 1000, random: new Uint8Array(10).fill(3) });
 export const requestId = toTimedId({ atMs: 2000, random: new Uint8Array(10).fill(4) });

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { lossComplaints } from '../../simulator/invariants-loss.js';
+import { lossComplaints } from '../../simulator/checks/invariants-loss.js';
 import { Scenario } from '../../simulator/scenario.js';
 
 it('a disk that held the last copy is reported as that loss, exactly', async () => {

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { ClusterMap, PeerRecord, SlotRecord } from '../../../src/cluster/map.js';
 import type { Moment } from '../../../src/core/probe.js';
-import { mapChangeComplaints, plannedComplaints } from '../../simulator/invariants-map.js';
-import { Points } from '../../simulator/monitor-points.js';
+import { mapChangeComplaints, plannedComplaints } from '../../simulator/checks/invariants-map.js';
+import { Points } from '../../simulator/plan/points.js';
 import { Bench } from './monitor-bench.js';
 
 const start = new Bench().nextMap({ primary: 'p1', inSync: ['p1', 'p2'], joining: ['p3'] });

@@ -8,7 +8,7 @@ import { mutations } from '../../simulator/mutations/catalogue.js';
 import { withFocus } from '../../simulator/mutations/focus.js';
 import type { Mutation } from '../../simulator/mutations/mutation.js';
 import { applyEdits, PatchFailure, patchedText } from '../../simulator/mutations/patch.js';
-import { drawPlan } from '../../simulator/plan.js';
+import { drawPlan } from '../../simulator/plan/plan.js';
 
 const checkout = fileURLToPath(new URL('../../..', import.meta.url));
 const compilerOptions: ts.CompilerOptions = {

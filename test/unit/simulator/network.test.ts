@@ -3,8 +3,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import type { Connection, ConnectionHandler, Frame } from '../../../src/core/network.js';
-import { SimNetwork } from '../../simulator/network.js';
-import { SimProcess, World } from '../../simulator/virtual-clock.js';
+import { SimNetwork } from '../../simulator/world/network.js';
+import { SimProcess, World } from '../../simulator/world/virtual-clock.js';
 
 const here = '10.0.0.1';
 const there = '10.0.0.2';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { forbidRealWorld } from '../../simulator/sandbox.js';
+import { forbidRealWorld } from '../../simulator/world/sandbox.js';
 
 const uses: Readonly<Record<string, () => unknown>> = {
   'the time of day': () => Date.now(),

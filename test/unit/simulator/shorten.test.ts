@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { drawPlan, type Plan } from '../../simulator/plan.js';
+import { drawPlan, type Plan } from '../../simulator/plan/plan.js';
 import { isSameKind, kindOf, shorten, sizeOf } from '../../simulator/shorten.js';
 
 function busyPlan(): Plan {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { drawPlan, type Plan } from '../../simulator/plan.js';
+import { drawPlan, type Plan } from '../../simulator/plan/plan.js';
 import { meaningOf, story } from '../../simulator/story.js';
 
 const drawn = drawPlan(11);

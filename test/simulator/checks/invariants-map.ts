@@ -1,8 +1,8 @@
 /**
  * What must hold of every change of the cluster map, whoever made it and why. Pure: two maps in, sentences out.
  */
-import { type ClusterMap, peerOf, type SlotRecord } from '../../src/cluster/map.js';
-import type { PeerId } from '../../src/core/ids.js';
+import { type ClusterMap, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
+import type { PeerId } from '../../../src/core/ids.js';
 
 /** After one change: what several in one commit do is looked at one by one. */
 export function mapChangeComplaints(before: ClusterMap, after: ClusterMap): string[] {

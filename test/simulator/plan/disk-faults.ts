@@ -1,9 +1,9 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
-import { placeOfKey } from '../../src/peer/index-layout.js';
+import { placeOfKey } from '../../../src/peer/index-layout.js';
+import type { SimHost } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
-import type { SimHost } from './sim-host.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());

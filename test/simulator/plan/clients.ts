@@ -1,10 +1,10 @@
 /**
  * Clients that do what a plan says and remember what they were told, in the form the checker reads.
  */
-import { isAnswered, type Operation } from '../checker/history.js';
-import { makeBody } from '../failover/body.js';
+import { isAnswered, type Operation } from '../../checker/history.js';
+import { makeBody } from '../../failover/body.js';
+import type { SimCluster } from '../cluster.js';
 import { Worker } from './client-worker.js';
-import type { SimCluster } from './cluster.js';
 import { twoAttempts } from './direct-caller.js';
 import { type ClientPlan, type ClientStep, isMetadataName } from './plan.js';
 

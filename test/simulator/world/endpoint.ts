@@ -5,11 +5,11 @@
  * As with TCP: what is sent in one go arrives in one go, in order; a cut link only delays it, the longer the cut the
  * longer after its healing, so that an old connection may speak up when a newer one is in use already.
  */
-import type { Address } from '../../src/core/ids.js';
-import { limits } from '../../src/core/limits.js';
-import type { Connection, ConnectionHandler, Frame } from '../../src/core/network.js';
-import { FrameDecoder, WireViolation } from '../../src/protocol/frame.js';
-import type { Seeded } from '../contract/seeded.js';
+import type { Address } from '../../../src/core/ids.js';
+import { limits } from '../../../src/core/limits.js';
+import type { Connection, ConnectionHandler, Frame } from '../../../src/core/network.js';
+import { FrameDecoder, WireViolation } from '../../../src/protocol/frame.js';
+import type { Seeded } from '../../contract/seeded.js';
 import { chunksOf, copyFrame, encodeFrame } from './frame-passing.js';
 import type { SimNetwork } from './network.js';
 import type { SimProcess } from './virtual-clock.js';

@@ -2,11 +2,11 @@
  * What the monitor knows of one disk: its own record of everything that became durable there, made from what the disk
  * tells, so that neither a cache of the program nor a rotten byte can deceive it.
  */
-import { type Epoch, formatVersion, type SlotNumber, type StoreId, type Version } from '../../src/core/ids.js';
-import type { FileId, IndexTable } from '../../src/core/storage.js';
-import { decodeValue, decodeVersion, keyText, type StoredEntry } from '../../src/peer/entry.js';
-import { decodeNumber, slotOfSlotKey } from '../../src/peer/index-layout.js';
-import type { IndexWrite } from './memory-index.js';
+import { type Epoch, formatVersion, type SlotNumber, type StoreId, type Version } from '../../../src/core/ids.js';
+import type { FileId, IndexTable } from '../../../src/core/storage.js';
+import { decodeValue, decodeVersion, keyText, type StoredEntry } from '../../../src/peer/entry.js';
+import { decodeNumber, slotOfSlotKey } from '../../../src/peer/index-layout.js';
+import type { IndexWrite } from '../world/memory-index.js';
 
 export interface HeldEntry {
   readonly version: Version;

@@ -1,18 +1,18 @@
 /**
  * Requests a client sends past all routing: to a peer that may lead no longer, and one request twice.
  */
-import { hashOfName } from '../../src/cluster/hashing.js';
-import { slotOfHash } from '../../src/cluster/map.js';
-import { blockSums, xxh64 } from '../../src/core/checksum.js';
-import { DfsError, isRefusal } from '../../src/core/errors.js';
-import { formatVersion, type TimedId, toTimedId } from '../../src/core/ids.js';
-import { openSession, type Session } from '../../src/protocol/session.js';
-import type { Outcome } from '../checker/history.js';
-import type { Seeded } from '../contract/seeded.js';
-import { makeBody } from '../failover/body.js';
-import type { SimCluster } from './cluster.js';
+import { hashOfName } from '../../../src/cluster/hashing.js';
+import { slotOfHash } from '../../../src/cluster/map.js';
+import { blockSums, xxh64 } from '../../../src/core/checksum.js';
+import { DfsError, isRefusal } from '../../../src/core/errors.js';
+import { formatVersion, type TimedId, toTimedId } from '../../../src/core/ids.js';
+import { openSession, type Session } from '../../../src/protocol/session.js';
+import type { Outcome } from '../../checker/history.js';
+import type { Seeded } from '../../contract/seeded.js';
+import { makeBody } from '../../failover/body.js';
+import type { SimCluster } from '../cluster.js';
+import type { SimHost } from '../world/sim-host.js';
 import { outcomeOf, seen } from './outcomes.js';
-import type { SimHost } from './sim-host.js';
 
 /** Says of an outcome that each of two attempts was answered, and neither with success. */
 export const twoAttempts = 'two-attempts';

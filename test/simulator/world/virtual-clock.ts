@@ -5,8 +5,8 @@
  * settled. An event belongs to a process, or to the world: a dead process gets none, a paused one gets its own when it
  * goes on, those of sockets and disks before those of timers, as a stopped program does after SIGCONT.
  */
-import type { Clock, Timer } from '../../src/core/environment.js';
-import { Seeded } from '../contract/seeded.js';
+import type { Clock, Timer } from '../../../src/core/environment.js';
+import { Seeded } from '../../contract/seeded.js';
 
 export type EventKind = 'io' | 'timer';
 

@@ -1,10 +1,10 @@
 /**
  * One fault at work: what it may look at, whom it picks, and what it has to agree on with the others of its run.
  */
-import { Seeded } from '../contract/seeded.js';
-import type { SimCluster } from './cluster.js';
+import { Seeded } from '../../contract/seeded.js';
+import type { SimCluster } from '../cluster.js';
+import type { SimHost } from '../world/sim-host.js';
 import type { FaultStep } from './plan.js';
-import type { SimHost } from './sim-host.js';
 
 /** What the faults of a run have to agree on. */
 export class Ward {

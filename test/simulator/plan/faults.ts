@@ -4,11 +4,11 @@
  * Nothing is done that the promises do not cover: a disk is lost or rotten only where others are known to hold all
  * that it holds, and one at a time; but for plans that expect a loss.
  */
-import type { SimCluster } from './cluster.js';
+import type { SimCluster } from '../cluster.js';
+import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import { failReads, loseDisk, rotEntries, rotFiles, wipe, withDisk } from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
-import { type SimHost, usualSyncMs } from './sim-host.js';
 
 export class Faults {
   readonly #ward: Ward;

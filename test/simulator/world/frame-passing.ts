@@ -2,11 +2,11 @@
  * How a frame gets from one simulated process to another without shared memory: as a copy, or as bytes through the real
  * codec.
  */
-import { blockSums, foldSums } from '../../src/core/checksum.js';
-import type { Frame } from '../../src/core/network.js';
-import { packPlain } from '../../src/protocol/codec.js';
-import { frameHeadBytes, writeHead } from '../../src/protocol/frame.js';
-import type { Seeded } from '../contract/seeded.js';
+import { blockSums, foldSums } from '../../../src/core/checksum.js';
+import type { Frame } from '../../../src/core/network.js';
+import { packPlain } from '../../../src/protocol/codec.js';
+import { frameHeadBytes, writeHead } from '../../../src/protocol/frame.js';
+import type { Seeded } from '../../contract/seeded.js';
 
 type Header = Frame['header'];
 

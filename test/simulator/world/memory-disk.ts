@@ -6,10 +6,10 @@
  * written, a power cut leaves any part of what it had not synced (memory-files.ts, memory-index.ts). Faults come when
  * asked for: a full disk, a failed sync, a file that cannot be read, a flipped bit, a lost index.
  */
-import { assert, Bug } from '../../src/core/assert.js';
-import { DfsError, StorageFailure } from '../../src/core/errors.js';
-import { KeyedQueue } from '../../src/core/keyed-queue.js';
-import type { ByteStore, FileId, IndexStore, SmallFiles } from '../../src/core/storage.js';
+import { assert, Bug } from '../../../src/core/assert.js';
+import { DfsError, StorageFailure } from '../../../src/core/errors.js';
+import { KeyedQueue } from '../../../src/core/keyed-queue.js';
+import type { ByteStore, FileId, IndexStore, SmallFiles } from '../../../src/core/storage.js';
 import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
 import { type IndexWrite, MemoryIndex } from './memory-index.js';
 

@@ -1,11 +1,11 @@
 /**
  * A simulated machine: a disk, clocks of its own, and at most one process that may crash, pause, fail and start again.
  */
-import type { Environment, Log } from '../../src/core/environment.js';
-import { DaemonStop, isRefusal, StorageFailure } from '../../src/core/errors.js';
-import type { Probe } from '../../src/core/probe.js';
-import type { Seeded } from '../contract/seeded.js';
-import { type DiskWorld, MemoryDisk } from './memory-storage.js';
+import type { Environment, Log } from '../../../src/core/environment.js';
+import { DaemonStop, isRefusal, StorageFailure } from '../../../src/core/errors.js';
+import type { Probe } from '../../../src/core/probe.js';
+import type { Seeded } from '../../contract/seeded.js';
+import { type DiskWorld, MemoryDisk } from './memory-disk.js';
 import type { SimNetwork } from './network.js';
 import { SimProcess, type World } from './virtual-clock.js';
 

@@ -6,8 +6,8 @@
  * taken the commit though the disk has not: the next process sees it, and a power cut before the next commit may take
  * it back, but never without those after it.
  */
-import { Bug } from '../../src/core/assert.js';
-import { DfsError, StorageFailure } from '../../src/core/errors.js';
+import { Bug } from '../../../src/core/assert.js';
+import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import {
   type IndexReader,
   type IndexStore,
@@ -15,9 +15,9 @@ import {
   type IndexTransaction,
   indexTables,
   type RangeOptions,
-} from '../../src/core/storage.js';
+} from '../../../src/core/storage.js';
+import type { DiskFault, DiskWorld, SkippedSteps } from './memory-disk.js';
 import { type CrashReport, writeBackMs } from './memory-files.js';
-import type { DiskFault, DiskWorld, SkippedSteps } from './memory-storage.js';
 import { Rows } from './sorted-rows.js';
 
 /** One change of a row. */

@@ -1,15 +1,15 @@
 /**
  * One simulated client at work: what each step of its plan means in calls, and what it says of the answers.
  */
-import { DfsError, isRefusal } from '../../src/core/errors.js';
-import type { Action, Outcome } from '../checker/history.js';
-import { makeBody } from '../failover/body.js';
+import { DfsError, isRefusal } from '../../../src/core/errors.js';
+import type { Action, Outcome } from '../../checker/history.js';
+import { makeBody } from '../../failover/body.js';
+import type { SimClient } from '../sim-client.js';
+import type { World } from '../world/virtual-clock.js';
 import type { Clients, VersionSeen } from './clients.js';
 import { DirectCaller } from './direct-caller.js';
 import { outcomeOf, seen } from './outcomes.js';
 import type { ClientAction } from './plan.js';
-import type { SimClient } from './sim-client.js';
-import type { World } from './virtual-clock.js';
 
 /** The least there may be, so that files of several segments stay small. */
 const segmentBytes = 1024 * 1024;

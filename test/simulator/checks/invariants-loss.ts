@@ -2,10 +2,10 @@
  * Disks that are gone for good: which slots no copy is left of, what a cluster can still become, and whether it says
  * exactly what it has lost.
  */
-import type { ClusterMap, SlotRecord } from '../../src/cluster/map.js';
-import { wantedPlacement } from '../../src/cluster/placement.js';
-import type { PeerId, SlotNumber, StoreId } from '../../src/core/ids.js';
-import type { SimCluster } from './cluster.js';
+import type { ClusterMap, SlotRecord } from '../../../src/cluster/map.js';
+import { wantedPlacement } from '../../../src/cluster/placement.js';
+import type { PeerId, SlotNumber, StoreId } from '../../../src/core/ids.js';
+import type { SimCluster } from '../cluster.js';
 
 /** The part of the master's status that tells of slots. */
 export interface SlotStatus {

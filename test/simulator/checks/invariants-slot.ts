@@ -1,10 +1,17 @@
 /**
  * What must hold of one slot at every step: who may answer for it, what its members hold, and what an answer may say.
  */
-import { type ClusterMap, peerOf, type SlotRecord } from '../../src/cluster/map.js';
-import { compareVersions, type Epoch, formatVersion, type PeerId, type SlotNumber, toHex } from '../../src/core/ids.js';
-import type { LedView, Moment } from '../../src/core/probe.js';
-import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../src/peer/entry.js';
+import { type ClusterMap, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
+import {
+  compareVersions,
+  type Epoch,
+  formatVersion,
+  type PeerId,
+  type SlotNumber,
+  toHex,
+} from '../../../src/core/ids.js';
+import type { LedView, Moment } from '../../../src/core/probe.js';
+import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../../src/peer/entry.js';
 import type { Monitor, Teller } from './monitor.js';
 import { entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
 

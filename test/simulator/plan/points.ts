@@ -1,7 +1,7 @@
 /**
  * The named points at which a plan may strike: the n-th time that one is reached, its process crashes or stands still.
  */
-import type { Moment, PointName } from '../../src/core/probe.js';
+import type { Moment, PointName } from '../../../src/core/probe.js';
 
 /** Who reaches each point. */
 export const points = {

@@ -3,20 +3,20 @@
  * the bytes they name, and its digests say so.
  */
 import { isDeepStrictEqual } from 'node:util';
-import { hashOfName } from '../../src/cluster/hashing.js';
-import { type ClusterMap, slotOfHash } from '../../src/cluster/map.js';
-import { blockSums, sameBytes } from '../../src/core/checksum.js';
-import { compareVersions, toHex } from '../../src/core/ids.js';
-import type { IndexReader } from '../../src/core/storage.js';
-import { bodyOf, decodeValue, type SegmentBody, type StoredEntry } from '../../src/peer/entry.js';
-import { decodeFileRow, hashOfEntry } from '../../src/peer/entry-changes.js';
-import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '../../src/peer/index-layout.js';
-import { countIds, hashOfId, idDigestsOf, listIds } from '../../src/peer/request-ids.js';
-import { decodeHeader } from '../../src/peer/segment-file.js';
-import type { IdRow } from '../../src/protocol/rows.js';
-import type { SimCluster } from './cluster.js';
-import type { MemoryDisk } from './memory-storage.js';
-import type { SimHost } from './sim-host.js';
+import { hashOfName } from '../../../src/cluster/hashing.js';
+import { type ClusterMap, slotOfHash } from '../../../src/cluster/map.js';
+import { blockSums, sameBytes } from '../../../src/core/checksum.js';
+import { compareVersions, toHex } from '../../../src/core/ids.js';
+import type { IndexReader } from '../../../src/core/storage.js';
+import { bodyOf, decodeValue, type SegmentBody, type StoredEntry } from '../../../src/peer/entry.js';
+import { decodeFileRow, hashOfEntry } from '../../../src/peer/entry-changes.js';
+import { decodeDigest, digestKey, placeOfKey, rangeOfSlot, unsealOrFail } from '../../../src/peer/index-layout.js';
+import { countIds, hashOfId, idDigestsOf, listIds } from '../../../src/peer/request-ids.js';
+import { decodeHeader } from '../../../src/peer/segment-file.js';
+import type { IdRow } from '../../../src/protocol/rows.js';
+import type { SimCluster } from '../cluster.js';
+import type { MemoryDisk } from '../world/memory-disk.js';
+import type { SimHost } from '../world/sim-host.js';
 
 const fileHeaderBytes = 4096;
 

@@ -1,9 +1,9 @@
 /**
  * What a client was told, in the checker's words.
  */
-import { DfsError } from '../../src/core/errors.js';
-import type { Outcome } from '../checker/history.js';
-import { valueOfBody } from '../failover/body.js';
+import { DfsError } from '../../../src/core/errors.js';
+import type { Outcome } from '../../checker/history.js';
+import { valueOfBody } from '../../failover/body.js';
 
 /** Of a get that brought these bytes. */
 export function seen(name: string, bytes: Uint8Array, version: string): Outcome {

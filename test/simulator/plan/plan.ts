@@ -4,10 +4,10 @@
  * A plan is plain data. Any part of it can be left out and the rest stays as it was, because every step carries its own
  * chance: so a failing plan can be shortened, printed and kept.
  */
-import type { PointName } from '../../src/core/probe.js';
-import { Seeded } from '../contract/seeded.js';
+import type { PointName } from '../../../src/core/probe.js';
+import { Seeded } from '../../contract/seeded.js';
 import { type FaultKind, faultKinds, isAtPoint } from './faults.js';
-import { pointNames } from './monitor-points.js';
+import { pointNames } from './points.js';
 
 export interface Setting {
   readonly peers: number;

@@ -5,16 +5,16 @@
  * As TCP has it: a cut loses nothing of an open connection, it only arrives after the healing, up to seconds later; a
  * dead process resets its connections, a dead host says nothing until it is up again.
  */
-import { parseAddress } from '../../src/core/address.js';
-import type { Address } from '../../src/core/ids.js';
+import { parseAddress } from '../../../src/core/address.js';
+import type { Address } from '../../../src/core/ids.js';
 import {
   ConnectFailure,
   type Connection,
   type ConnectionHandler,
   type Listener,
   type Network,
-} from '../../src/core/network.js';
-import type { Seeded } from '../contract/seeded.js';
+} from '../../../src/core/network.js';
+import type { Seeded } from '../../contract/seeded.js';
 import { Endpoint } from './endpoint.js';
 import type { SimProcess, World } from './virtual-clock.js';
 

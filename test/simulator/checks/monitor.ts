@@ -6,9 +6,9 @@
  * the newest durable map from then on; so a loss is seen when it becomes possible, not when somebody reads. Nothing is
  * decided here by what a program believes, but for its own claim that it may answer.
  */
-import { type ClusterMap, peerOf } from '../../src/cluster/map.js';
-import type { PeerId, SlotNumber, StoreId } from '../../src/core/ids.js';
-import type { Moment } from '../../src/core/probe.js';
+import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import type { PeerId, SlotNumber, StoreId } from '../../../src/core/ids.js';
+import type { Moment } from '../../../src/core/probe.js';
 import { lostSlots } from './invariants-loss.js';
 import { mapChangeComplaints, plannedComplaints } from './invariants-map.js';
 import { SlotWatch } from './invariants-slot.js';
