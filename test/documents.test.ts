@@ -1,4 +1,4 @@
-/** The tables of docs/safety.md name files and tests that exist. */
+/** The tables of docs/safety.md name files, tests and checks that exist. */
 import { existsSync, readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
@@ -30,4 +30,14 @@ test.each(rows)('%s is shown by tests that exist', (_id, _text, _kept, shown = '
     const source = readFileSync(new URL(path.endsWith('.sh') ? `test/${path}` : `test/${path}.test.ts`, root), 'utf8');
     for (const [, claim] of claims.matchAll(/“([^”]+)”/g)) expect(source, path).toContain(claim);
   }
+});
+
+test('checks of the simulator exist, and each promise and rule is said to be watched by one or by none', () => {
+  const [, section = ''] = page.split('## What the simulator watches');
+  const checks = section.split('\n## ')[0]?.split('\n') ?? [];
+  const files = checks.flatMap((line) => /^\| `([\w./-]+\.ts)` \|/.exec(line)?.[1] ?? []);
+  expect(files.length).toBeGreaterThan(5);
+  for (const file of files) expect(existsSync(new URL(`test/simulator/${file}`, root)), file).toBe(true);
+  const watched = new Set(checks.flatMap((line) => line.match(/\b[SF]\d+\b/g) ?? []));
+  expect(rows.map(([id = '']) => id.replaceAll('*', '')).filter((id) => !watched.has(id))).toEqual([]);
 });
