@@ -37,7 +37,7 @@ const meanings: readonly (readonly [begin: RegExp, meaning: string])[] = [
   [/Slot epoch .* with /, 'F23: receipts under one slot epoch speak of different sets of copies.'],
   [/Bad bytes/, 'S5: a reader was given bytes that no client wrote.'],
   [/is not whole/, 'S7: after all faults ended the wanted copies did not come back in time.'],
-  [/did not end within|was never answered|Not settled/, 'S9: a client waits for ever although everything is healed.'],
+  [/did not end within|was never answered|Not settled/, 'S8: a client waits for ever although everything is healed.'],
   [/ended by itself|Nobody handled/, 'A process ended of a bug.'],
   [/on p\d+: the digest/, 'F22: a digest does not say what the entries are.'],
   [/Slot \d+, p\d+ and p\d+/, 'S1, S7: in-sync copies of a slot differ although nothing is under way.'],
