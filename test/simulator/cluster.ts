@@ -157,8 +157,9 @@ export class SimCluster {
   }
 
   /** A client on a host of its own. */
-  async client(): Promise<SimClient> {
-    const client = new SimClient(this, `10.0.1.${this.clients.length + 1}`, [masterAddress]);
+  async client(timeoutMs = 10_000): Promise<SimClient> {
+    const masters = [masterAddress];
+    const client = new SimClient(this, `10.0.1.${this.clients.length + 1}`, { masters, timeoutMs });
     this.clients.push(client.host);
     await this.world.until(client.restart(), 30_000);
     return client;

@@ -15,7 +15,8 @@ export class SimClient {
   #client: FileClient | undefined;
   #onConnected: (() => void)[] = [];
 
-  constructor(cluster: SimCluster, name: string, masters: readonly Address[]) {
+  /** `timeoutMs`: how long a call waits for an answer. */
+  constructor(cluster: SimCluster, name: string, options: { masters: readonly Address[]; timeoutMs: number }) {
     this.cluster = cluster;
     this.host = new SimHost(cluster.network, {
       name,
@@ -25,7 +26,7 @@ export class SimClient {
         let client: FileClient | undefined;
         while (client === undefined) {
           // Nobody answers and nothing is cached: as a person would, it tries again.
-          client = await connectClient(environment, { masters, cacheFiles }).catch((error: unknown) => {
+          client = await connectClient(environment, { ...options, cacheFiles }).catch((error: unknown) => {
             if (!isRefusal(error)) throw error;
             return new Promise<undefined>((resolve) => environment.clock.after(retryMs, () => resolve(undefined)));
           });

@@ -13,7 +13,8 @@ import type { ClientAction } from './plan.js';
 
 /** The least there may be, so that files of several segments stay small. */
 const segmentBytes = 1024 * 1024;
-const timeoutMs = 10_000;
+/** Replaced bytes that are kept for so long outlive every reader. */
+const longGraceMs = 60_000;
 
 export class Worker {
   readonly #clients: Clients;
@@ -114,12 +115,22 @@ export class Worker {
   }
 
   async #get(name: string): Promise<Outcome> {
-    const file = await this.#at.client.get(name, { timeoutMs });
-    return seen(name, await file.bytes(), file.stat.version);
+    const { client, cluster } = this.#at;
+    try {
+      const file = await client.get(name);
+      return seen(name, await file.bytes(), file.stat.version);
+    } catch (error) {
+      const isSwept = isRefusal(error, 'gone') && error.message.includes('its bytes are gone');
+      const { replacedGraceMs = 0 } = cluster.options;
+      if (isSwept && replacedGraceMs >= longGraceMs) {
+        this.#world.complaints.push(`${name}: bytes went under a reader, ${replacedGraceMs} ms before their time`);
+      }
+      throw error;
+    }
   }
 
   async #delete(name: string, condition: { ifVersion?: string }): Promise<Outcome> {
-    const { version, slotEpoch, copies } = await this.#at.client.delete(name, { ...condition, timeoutMs });
+    const { version, slotEpoch, copies } = await this.#at.client.delete(name, condition);
     return { state: 'done', version, receipt: { slotEpoch, durable: copies.durable } };
   }
 
@@ -128,7 +139,7 @@ export class Worker {
     source: Uint8Array | AsyncIterable<Uint8Array>,
     options: { ifVersion?: string; ifAbsent?: boolean; deadlineMs?: number },
   ): Promise<Outcome> {
-    const all = { ...options, segmentBytes, timeoutMs };
+    const all = { ...options, segmentBytes };
     const { version, slotEpoch, copies, segments } = await this.#at.client.put(name, source, all);
     const receipt = { slotEpoch, durable: copies.durable };
     return { state: 'done', version, ...(segments === 1 ? { receipt } : {}) };
@@ -150,7 +161,7 @@ export class Worker {
   #list(): Promise<void> {
     return this.#look(async () => {
       const versions = new Map<string, string>();
-      for await (const { name, version } of this.#at.client.list({ timeoutMs })) versions.set(name, version);
+      for await (const { name, version } of this.#at.client.list()) versions.set(name, version);
       const names = [...versions.keys()];
       if (names.some((name, at) => at > 0 && name <= (names[at - 1] ?? ''))) {
         this.#world.complaints.push(`A list is not in order: ${names.join(', ')}`);
@@ -161,14 +172,14 @@ export class Worker {
 
   #stat(name: string): Promise<void> {
     return this.#look(async () => {
-      const stat = await this.#at.client.stat(name, { timeoutMs }).catch(undefinedIfAbsent);
+      const stat = await this.#at.client.stat(name).catch(undefinedIfAbsent);
       return [{ name, version: stat?.version }];
     });
   }
 
   #getRange(name: string, { start, end }: ClientAction & { kind: 'get-range' }): Promise<void> {
     return this.#look(async () => {
-      const file = await this.#at.client.get(name, { timeoutMs, range: { start, end } }).catch(undefinedIfAbsent);
+      const file = await this.#at.client.get(name, { range: { start, end } }).catch(undefinedIfAbsent);
       if (file === undefined) return [{ name, version: undefined }];
       const { version, size } = file.stat;
       return [{ name, version, part: { start, bytes: await file.bytes(), sizeBytes: size } }];
@@ -179,10 +190,10 @@ export class Worker {
   #lookAround(name: string): Promise<void> {
     return this.#look(async () => {
       const { client } = this.#at;
-      await client.locate(name, { timeoutMs });
-      await client.status({ timeoutMs });
-      await client.events({ timeoutMs, limit: 10 });
-      const file = await client.get(name, { timeoutMs, consistency: 'any' }).catch(undefinedIfAbsent);
+      await client.locate(name);
+      await client.status();
+      await client.events({ limit: 10 });
+      const file = await client.get(name, { consistency: 'any' }).catch(undefinedIfAbsent);
       await file?.bytes();
       return [];
     });
@@ -204,13 +215,13 @@ export class Worker {
   // --- Names whose metadata is what counts ---------------------------------------------------------------------------
 
   async #getMetadata(name: string): Promise<Outcome> {
-    const { version, metadata } = await this.#at.client.stat(name, { timeoutMs });
+    const { version, metadata } = await this.#at.client.stat(name);
     return { state: 'done', value: metadata.value ?? '', version };
   }
 
   async #putMetadata(name: string, value: string): Promise<Outcome> {
     const body = makeBody({ name, value: 'whatever', sizeBytes: 100 });
-    const { version } = await this.#at.client.put(name, body, { metadata: { value }, segmentBytes, timeoutMs });
+    const { version } = await this.#at.client.put(name, body, { metadata: { value }, segmentBytes });
     return { state: 'done', version };
   }
 
@@ -219,7 +230,7 @@ export class Worker {
     const value = `${this.name}:${this.#count}`;
     const calledMs = this.#world.nowMs;
     const outcome = await this.#at.client
-      .setMetadata(name, { value }, { timeoutMs })
+      .setMetadata(name, { value })
       .then(({ version }): Outcome => ({ state: 'done', version }), outcomeOf);
     const action: Action = outcome.state === 'absent' ? { kind: 'get' } : { kind: 'put', value };
     this.#clients.onDone({ worker: this.name, name, action, calledMs, returnedMs: this.#world.nowMs, outcome });

@@ -35,7 +35,7 @@ export class Clients {
 
   async start(): Promise<void> {
     for (const plan of this.#plans) {
-      const client = await this.#cluster.client();
+      const client = await this.#cluster.client(plan.timeoutMs);
       if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
       const worker = new Worker(this, plan.worker, client);
       this.#working.add(plan.worker);

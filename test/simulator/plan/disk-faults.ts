@@ -2,13 +2,19 @@
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
 import { placeOfKey } from '../../../src/peer/index-layout.js';
-import type { SimHost } from '../world/sim-host.js';
+import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());
   await fault.sleep(fault.chance.between(50, 3000));
   undo();
+}
+
+export async function withSlowDisk(fault: Fault, host: SimHost): Promise<void> {
+  host.syncMs = { leastMs: 5, mostMs: fault.chance.between(20, 700) };
+  await fault.sleep(fault.chance.between(50, 3000));
+  host.syncMs = usualSyncMs;
 }
 
 /**
@@ -36,6 +42,18 @@ export async function wipe(fault: Fault): Promise<void> {
   const isKnown = (): boolean =>
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
   while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
+  ward.isWounded = false;
+}
+
+/** The host's store, which nobody needs: its process is back before anybody may have noticed. */
+export async function wipeAtOnce(fault: Fault, host: SimHost): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  ward.isWounded = true;
+  host.crash({ isHost: chance.isLikely(0.5) });
+  host.wipe();
+  await fault.sleep(chance.between(1, 100));
+  host.start();
+  while (!ward.isStopping && !cluster.isWhole()) await fault.sleep(100);
   ward.isWounded = false;
 }
 

@@ -4,9 +4,10 @@
  * Nothing is done that the promises do not cover: a disk is lost or rotten only where others are known to hold all
  * that it holds, and one at a time; but for plans that expect a loss.
  */
+import type { Moment, PointName } from '../../../src/core/probe.js';
 import type { SimCluster } from '../cluster.js';
-import { type SimHost, usualSyncMs } from '../world/sim-host.js';
-import { failReads, loseDisk, rotEntries, rotFiles, wipe, withDisk } from './disk-faults.js';
+import type { SimHost } from '../world/sim-host.js';
+import { failReads, loseDisk, rotEntries, rotFiles, wipe, wipeAtOnce, withDisk, withSlowDisk } from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 
@@ -55,6 +56,9 @@ export class Faults {
   }
 }
 
+/** Back at once, sometimes before anybody noticed: what a start forgets shows only then. */
+const soonMs = 60;
+
 async function crash(fault: Fault, host: SimHost, longestMs = 3000): Promise<void> {
   host.crash({ isHost: fault.chance.isLikely(0.3) });
   await fault.sleep(fault.chance.between(1, longestMs));
@@ -102,9 +106,12 @@ const passedOverMax = 6;
 const armedForMs = 6000;
 
 /** Strikes the process that next, or a few times later, reaches the point; resolves when that is over, or never was. */
-async function atPoint(fault: Fault, strike: (host: SimHost) => Promise<void>): Promise<void> {
+async function atPoint(
+  fault: Fault,
+  strike: (host: SimHost, moment: Moment) => Promise<void>,
+  point: PointName | undefined = fault.step.point,
+): Promise<void> {
   const { cluster, chance, step } = fault;
-  const { point } = step;
   if (point === undefined) return;
   let isArmed = true;
   const struck = new Promise<void>((resolve) => {
@@ -112,11 +119,11 @@ async function atPoint(fault: Fault, strike: (host: SimHost) => Promise<void>): 
     cluster.points.arm({
       point,
       skip,
-      act: (host) => {
+      act: (host, moment) => {
         if (!isArmed || fault.ward.isStopping) return;
         isArmed = false;
         cluster.trace?.(`${host.name} reaches ${point}: ${step.kind}`);
-        resolve(strike(host));
+        resolve(strike(host, moment));
       },
     });
     cluster.world.schedule(armedForMs, () => isArmed && resolve());
@@ -125,9 +132,29 @@ async function atPoint(fault: Fault, strike: (host: SimHost) => Promise<void>): 
   isArmed = false;
 }
 
+/** A replica loses its store while it is being made a member, and is back at once. */
+function wipeJoiner(fault: Fault): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  const strike = async (_primary: SimHost, moment: Moment): Promise<void> => {
+    const peer = 'peer' in moment ? moment.peer : undefined;
+    const isElsewhere = ({ inSync }: { inSync: readonly string[] }): boolean =>
+      peer !== undefined && (!inSync.includes(peer) || inSync.length > 1);
+    const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
+    if (!mayGo || peer === undefined) return;
+    await wipeAtOnce(fault, cluster.hostOf(peer));
+  };
+  return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
+}
+
 const acts = {
   'crash-at-point': (fault) =>
-    atPoint(fault, (host) => (fault.isClient(host) ? pauseHost(fault, host) : crash(fault, host, 2000))),
+    atPoint(fault, (host) => {
+      if (fault.isClient(host)) return pauseHost(fault, host);
+      return crash(fault, host, fault.chance.isLikely(0.4) ? soonMs : 2000);
+    }),
+  /** From there on whatever its disk is asked to make durable takes long. */
+  'slow-at-point': (fault) => atPoint(fault, (host) => withSlowDisk(fault, host)),
+  'wipe-joiner': wipeJoiner,
   'pause-at-point': (fault) => atPoint(fault, (host) => pauseHost(fault, host)),
   crash: (fault) => crash(fault, fault.anyPeer()),
   'crash-primary': (fault) => crash(fault, fault.aPrimary()),
@@ -211,13 +238,11 @@ const acts = {
     else if (kind < 0.4) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
   },
-  'slow-disk': (fault) =>
-    withDisk(fault, (host) => {
-      host.syncMs = { leastMs: 5, mostMs: fault.chance.between(20, 700) };
-      return () => {
-        host.syncMs = usualSyncMs;
-      };
-    }),
+  /** The primary's own commit of what its replicas hold. */
+  'full-primary': async (fault) => {
+    fault.aPrimary().disk.commitFault = 'no-space';
+  },
+  'slow-disk': (fault) => withSlowDisk(fault, fault.anyPeer()),
   'slow-link': async (fault) => {
     const { network } = fault.cluster;
     const { name } = fault.anyHost();
@@ -238,7 +263,7 @@ export type FaultKind = keyof typeof acts;
 
 /** Those that strike at a named point, not at a moment. */
 export function isAtPoint(kind: FaultKind): boolean {
-  return kind === 'crash-at-point' || kind === 'pause-at-point';
+  return kind === 'crash-at-point' || kind === 'pause-at-point' || kind === 'slow-at-point';
 }
 
 /** Those that leave a good copy of everything. */

@@ -81,6 +81,8 @@ export interface ClientStep {
 export interface ClientPlan {
   readonly worker: string;
   readonly isSlow: boolean;
+  /** How long it waits for an answer. */
+  readonly timeoutMs?: number;
   readonly steps: readonly ClientStep[];
 }
 
@@ -172,7 +174,8 @@ function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {
       const name = draw === metadataChanges ? `metadata-${chance.below(2)}` : chance.pick(names);
       steps.push({ afterMs, name, action: draw(chance) });
     }
-    return { worker: `c${at}`, isSlow: chance.isLikely(0.1), steps };
+    const timeoutMs = chance.pick([1000, 10_000, 10_000]);
+    return { worker: `c${at}`, isSlow: chance.isLikely(0.1), timeoutMs, steps };
   });
 }
 

@@ -50,7 +50,7 @@ export interface Armed<Host> {
   /** So often it is passed over. */
   readonly skip: number;
   /** Called in the very turn in which the point is reached; the program goes on until its next await. */
-  act(host: Host): void;
+  act(host: Host, moment: Moment): void;
 }
 
 /** The points that are armed; each strikes once. */
@@ -67,7 +67,8 @@ export class Points<Host> {
     this.#armed.clear();
   }
 
-  reach(host: Host, { point }: Moment): void {
+  reach(host: Host, moment: Moment): void {
+    const { point } = moment;
     const waiting = this.#armed.get(point);
     if (waiting === undefined) return;
     const due = waiting.filter((each) => each.left-- <= 0);
@@ -76,6 +77,6 @@ export class Points<Host> {
       point,
       waiting.filter((each) => !due.includes(each)),
     );
-    for (const { armed } of due) armed.act(host);
+    for (const { armed } of due) armed.act(host, moment);
   }
 }
