@@ -56,8 +56,11 @@ export class ReadPath {
     const key = keyOfName(header);
     const led = header.consistency === 'any' ? undefined : await this.#current(request);
     if (led === undefined) this.#checkHolds(header.slot);
-    led?.probe?.at({ point: 'readCurrent', slot: led.slot, term: led.term, key, found: this.#parts.index.lookup(key) });
+    const isRepaired = this.#parts.index.lookup(key).state === 'damaged';
     const entry = await this.#readable(led, key);
+    // A repair takes its time: what a member gave may be the next primary's, and not committed there (S2).
+    if (led !== undefined && isRepaired) await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
+    led?.probe?.at({ point: 'readCurrent', slot: led.slot, term: led.term, key, found: this.#parts.index.lookup(key) });
     if (entry?.kind !== 'record') {
       return refuse('not-found', `There is no file named ${JSON.stringify(header.name)} in bucket ${header.bucket}`);
     }

@@ -178,7 +178,8 @@ export class WritePath {
       if (known !== undefined) return this.#answerRetry(led, { key, mark }, known);
       const found = this.#parts.index.lookup(key);
       const entry = found.state === 'damaged' ? await this.#parts.repair.entry(led, key) : presentIn(found);
-      if (found.state === 'damaged') await this.#parts.serving.untilServing(led, deadlineMs);
+      // What a member gave may be the next primary's, and not committed there (S2).
+      if (found.state === 'damaged') await this.#parts.serving.ensureCurrent(led, deadlineMs);
       const before = entry?.kind === 'record' ? entry : undefined;
       return decide({ led, key, deadlineMs, mark, before });
     });

@@ -19,6 +19,8 @@ export interface Verdict {
   readonly victimPauses: Pauses;
 }
 
+export const nothingAnswered = 'Nothing was ever answered';
+
 export function judge({ operations, victimNames }: History): Verdict {
   const victims = new Set(victimNames);
   const ofVictim = operations.filter(({ name }) => victims.has(name));
@@ -29,7 +31,7 @@ export function judge({ operations, victimNames }: History): Verdict {
   const complaints = [...byName(operations)].flatMap(([name, group]) =>
     complaintsAbout(group).map((complaint) => `${name}: ${complaint}`),
   );
-  if (!operations.some(isAnswered)) complaints.push('Nothing was ever answered');
+  if (!operations.some(isAnswered)) complaints.push(nothingAnswered);
   return {
     operations: operations.length,
     startMs: spanOf(operations).startMs,

@@ -149,6 +149,7 @@ export class SimCluster {
     for (const host of [this.master, ...this.joined]) {
       host.disk.commitFault = undefined;
       host.disk.fileFault = undefined;
+      host.disk.smallFileFault = undefined;
       host.disk.freeBytes = host.disk.totalBytes;
       host.syncMs = usualSyncMs;
       host.resume();

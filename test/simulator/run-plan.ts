@@ -5,7 +5,7 @@ import { hashOfName } from '../../src/cluster/hashing.js';
 import { type ClusterMap, slotOfHash } from '../../src/cluster/map.js';
 import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
-import { judge } from '../checker/verdict.js';
+import { judge, nothingAnswered } from '../checker/verdict.js';
 import { deepComplaints, orphanComplaints } from './checks/deep-check.js';
 import { lossComplaints } from './checks/invariants-loss.js';
 import { SimCluster } from './cluster.js';
@@ -86,10 +86,11 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   }
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
+  const mayBeSilent = operations.length === 0 || cluster.monitor.lostSlots().size === setting.slots;
   return {
     complaints: [
       ...world.complaints,
-      ...(operations.length > 0 ? verdict.complaints : []),
+      ...verdict.complaints.filter((complaint) => complaint !== nothingAnswered || !mayBeSilent),
       ...(setting.expectsLoss ? [] : clients.idleComplaints()),
     ],
     operations,

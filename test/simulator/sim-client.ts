@@ -21,6 +21,11 @@ export class SimClient {
     this.host = new SimHost(cluster.network, {
       name,
       trace: cluster.trace,
+      probeOf: (process) => ({
+        at: (moment) => {
+          if (!process.isDead) cluster.points.reach(this.host, moment);
+        },
+      }),
       program: async (environment, { disk, world }): Promise<Started> => {
         const cacheFiles = disk.openSmallFiles(world);
         let client: FileClient | undefined;
