@@ -278,12 +278,10 @@ export class SlotWatch {
   neededOf(key: string): HeldEntry | undefined {
     const settled = this.#settled.get(key);
     if (settled === undefined) return undefined;
-    const isNewer = ({ disk }: { disk: WatchedDisk }): boolean => {
-      const held = disk.entries.get(key);
-      return held !== undefined && compareVersions(held.version, settled.version) > 0;
-    };
-    const members = this.#monitor.membersOf(this.#slot);
-    return members.length > 0 && members.every(isNewer) ? undefined : settled;
+    const held = this.#monitor.membersOf(this.#slot).map(({ disk }) => disk.entries.get(key));
+    const isNewer = (each?: HeldEntry): boolean =>
+      each !== undefined && compareVersions(each.version, settled.version) > 0;
+    return held.length > 0 && held.every((each) => isNewer(each)) ? undefined : settled;
   }
 
   // --- Who may answer ------------------------------------------------------------------------------------------------
