@@ -178,9 +178,12 @@ export class ReadPath {
 
   // --- Repair --------------------------------------------------------------------------------------------------------
 
-  #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
-    const { repair, replica } = this.#parts;
-    if (led === undefined && this.#parts.index.lookup(key).state === 'damaged') return repair.bySettling(key);
+  async #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
+    const { repair, replica, index } = this.#parts;
+    const isUnreadable = index.lookup(key).state === 'damaged';
+    if (led === undefined && isUnreadable) return repair.bySettling(key);
+    // What it took from one member now, another that was found level before would lack (F28).
+    if (isUnreadable && led?.phase === 'levelling') refuse('not-ready', `Slot ${led.slot} is being levelled`);
     if (led === undefined) return replica.queue.run(queueKeyOf(key), () => repair.replica(key));
     return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
   }

@@ -46,10 +46,13 @@ export class Repair {
   }
 
   /** As replica: repairs bytes of a known version from the slot's other members. */
-  replica(key: EntryKey): Promise<StoredEntry> {
-    const slot = this.#parts.index.slotOf(key);
-    const record = this.#parts.currentMap()?.slots[slot];
-    return this.#repair({ slot, slotEpoch: this.#parts.index.promiseOf(slot) }, key, record);
+  async replica(key: EntryKey): Promise<StoredEntry> {
+    const { index, currentMap } = this.#parts;
+    const slot = index.slotOf(key);
+    // It has become unreadable since: what it said was perhaps newer than what others can give.
+    if (index.lookup(key).state === 'damaged') refuse('integrity', `An entry in slot ${slot} is unreadable`);
+    const record = currentMap()?.slots[slot];
+    return this.#repair({ slot, slotEpoch: index.promiseOf(slot) }, key, record);
   }
 
   /**

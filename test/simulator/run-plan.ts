@@ -74,6 +74,8 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     const lost = cluster.monitor.lostSlots();
     world.complaints.push(...clients.unreadComplaints((name) => lost.has(slotOf(name, setting.slots))));
     world.complaints.push(...lossComplaints(cluster, setting.expectsLoss));
+    // Else its checks of maps were off for some time.
+    if (cluster.monitor.map?.epoch !== cluster.map?.epoch) world.complaints.push('The monitor lost the cluster map');
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
     const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
     if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, sweptWithinMs)));

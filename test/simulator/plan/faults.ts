@@ -30,7 +30,9 @@ export class Faults {
   async stop(): Promise<void> {
     this.#ward.isStopping = true;
     this.#ward.cluster.points.disarmAll();
-    await this.#ward.cluster.world.runUntil(() => this.#ward.running === 0, 60_000);
+    const { world } = this.#ward.cluster;
+    const hasEnded = await world.runUntil(() => this.#ward.running === 0, 60_000);
+    if (!hasEnded) world.complaints.push(`${this.#ward.running} faults did not end`);
   }
 
   #begin(step: FaultStep): void {
