@@ -136,10 +136,12 @@ export class EntryIndex {
     return hash;
   }
 
+  /** Refuses `unknown-outcome` for an id that is there and cannot be read: the request must not run again (S6). */
   findId(key: EntryKey, id: TimedId): IdRow | undefined {
     const rowKey = idKey(key, id);
     const value = this.#store.get('ids', rowKey);
-    return value === undefined ? undefined : toIdRow(rowKey, value);
+    if (value === undefined) return undefined;
+    return toIdRow(rowKey, value) ?? refuse('unknown-outcome', 'What came of the request cannot be read any more');
   }
 
   /** All request ids of a key. */

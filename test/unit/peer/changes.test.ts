@@ -1,5 +1,7 @@
 import { expect, it } from 'vitest';
 import { toTimedId } from '../../../src/core/ids.js';
+import { keyOfName } from '../../../src/peer/entry.js';
+import { idKey } from '../../../src/peer/index-layout.js';
 import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 import { watchRejections } from '../../simulator/world/rejections.js';
@@ -30,6 +32,19 @@ it('F1, S6: a retry is answered from the table by the next primary too', async (
   const routed = { ...header, term: scenario.recordOf('a').term };
   const again = await scenario.world.until(next.request('put', routed, { payload, sums }));
   expect(again.header.version).toEqual(first.header.version);
+  expect(await scenario.get('a')).toBe('two');
+});
+
+it('S6: a request whose id cannot be read is not run again', async () => {
+  const scenario = await Scenario.start();
+  const primary = scenario.primaryOf('a');
+  const session = await scenario.sessionTo(primary);
+  const { header, payload, sums } = scenario.putRequest('a', 'one');
+  const put = () => scenario.codeOf(session.request('put', header, { payload, sums }));
+  expect(await put()).toBe('done');
+  await scenario.put('a', 'two');
+  primary.disk.index.rot('ids', idKey(keyOfName(header), header.requestId));
+  expect(await put()).toBe('unknown-outcome');
   expect(await scenario.get('a')).toBe('two');
 });
 
