@@ -81,7 +81,9 @@ export class Sweeper {
   async #lookAt(key: Uint8Array): Promise<number | undefined> {
     const { index, leadership, clock, log } = this.#parts;
     const found = index.lookup(key);
-    if (found.state !== 'present' || found.entry.kind === 'record') return undefined;
+    // Unreadable is not gone: it is repaired when it is read or compared, and must be found here then (F10).
+    if (found.state === 'damaged') return clock.nowMs() + againMs;
+    if (found.state === 'absent' || found.entry.kind === 'record') return undefined;
     const led = leadership.led(index.slotOf(key));
     if (led === undefined) return clock.nowMs() + Math.min(replicaLooksAgainMs, this.#parts.sweepAfterMs);
     if (!this.#canSweep(led)) return clock.nowMs() + againMs;

@@ -169,10 +169,9 @@ export class Uploads {
     const { bucket, name, uploadId, indexes } = request.header;
     for (const index of indexes) {
       const found = this.#parts.index.lookup(keyOfSegment(uploadId, index));
-      if (found.state !== 'present') continue;
-      const againMs = await this.#sweepIfVoid(found.entry, bucket, name);
-      if (againMs !== undefined)
-        throw new DfsError('not-ready', `Segment ${index} of ${JSON.stringify(name)} cannot be swept yet`);
+      if (found.state === 'absent') continue;
+      const isStill = found.state === 'damaged' || (await this.#sweepIfVoid(found.entry, bucket, name)) !== undefined;
+      if (isStill) throw new DfsError('not-ready', `Segment ${index} of ${JSON.stringify(name)} cannot be swept yet`);
     }
     return {};
   }

@@ -3,6 +3,7 @@
  */
 import { hashOfName } from '../../src/cluster/hashing.js';
 import { type ClusterMap, slotOfHash } from '../../src/cluster/map.js';
+import { limits } from '../../src/core/limits.js';
 import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
 import { judge, nothingAnswered } from '../checker/verdict.js';
@@ -11,7 +12,7 @@ import { lossComplaints } from './checks/invariants-loss.js';
 import { SimCluster } from './cluster.js';
 import { Clients } from './plan/clients.js';
 import { Faults } from './plan/faults.js';
-import type { Plan } from './plan/plan.js';
+import type { Plan, Setting } from './plan/plan.js';
 import { watchRejections } from './world/rejections.js';
 import type { Trace } from './world/sim-host.js';
 
@@ -57,7 +58,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const cluster = new SimCluster({ seed: plan.seed, ...setting, ...options });
   const { world } = cluster;
   const stopWatching = watchRejections(world);
-  const keepAsBefore = keepIdsFor(setting.idsKeptForMs);
+  const resetParameters = setParameters(setting);
   const watch = new MapWatch(cluster);
   const clients = new Clients(cluster, plan.clients);
   try {
@@ -84,7 +85,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     world.complaints.push((error as Error).stack ?? String(error));
   } finally {
     stopWatching();
-    keepAsBefore();
+    resetParameters();
   }
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
@@ -118,17 +119,26 @@ function slotOf(name: string, slots: number): number {
   return slotOfHash(hashOfName(name), slots);
 }
 
-/** Ids, tables and tombstones outlive a run unless they are kept for less; returns how to undo that. */
-function keepIdsFor(keptMs: number): () => void {
+/**
+ * Sets what the programs take for constants, where their usual values could not be met in a run: ids, tables and
+ * tombstones outlive it, and memory for payloads is never short. Returns how to undo that.
+ */
+function setParameters({ idsKeptForMs, isShortOfMemory }: Setting): () => void {
   const { requestIdMaxAgeMs, idTableMs, idKeepMs } = timing;
-  const share = keptMs / idKeepMs;
-  const scaled = {
+  const { clientCreditBytes, replicationCreditBytes, smallWritesBytesMax } = limits;
+  const share = idsKeptForMs / idKeepMs;
+  Object.assign(timing, {
     requestIdMaxAgeMs: requestIdMaxAgeMs * share,
     idTableMs: idTableMs * share,
     idKeepMs: idKeepMs * share,
+  });
+  if (isShortOfMemory) {
+    Object.assign(limits, { clientCreditBytes: 100_000, replicationCreditBytes: 100_000, smallWritesBytesMax: 500 });
+  }
+  return () => {
+    Object.assign(timing, { requestIdMaxAgeMs, idTableMs, idKeepMs });
+    Object.assign(limits, { clientCreditBytes, replicationCreditBytes, smallWritesBytesMax });
   };
-  Object.assign(timing, scaled);
-  return () => void Object.assign(timing, { requestIdMaxAgeMs, idTableMs, idKeepMs });
 }
 
 /** What is still complained about after so long. */

@@ -27,6 +27,8 @@ export interface Setting {
   readonly faultsForMs: number;
   /** How long request ids are kept, and all that follows from it; 15 minutes unless it is to be seen in a run. */
   readonly idsKeptForMs: number;
+  /** Hardly any memory for payloads: they wait for credit, and readers for room. */
+  readonly isShortOfMemory: boolean;
 }
 
 export interface FaultStep {
@@ -131,6 +133,7 @@ function drawSetting(chance: Seeded): Setting {
     expectsLoss: chance.isLikely(0.04),
     faultsForMs: chance.pick([18_000, 22_000, 26_000]),
     idsKeptForMs: chance.isLikely(0.3) ? 4500 : 15 * 60_000,
+    isShortOfMemory: chance.isLikely(0.25),
   };
 }
 

@@ -242,6 +242,21 @@ describe('uploads', () => {
     expect(deepComplaints(cluster)).toEqual([]);
   });
 
+  it('F13: what cannot be read when it is due to be swept is looked at again', async () => {
+    const scenario = await Scenario.start(short);
+    const { cluster, world } = scenario;
+    await scenario.put('a', new Uint8Array(sizeBytes).fill(65), { segmentBytes: 1024 * 1024 });
+    await scenario.put('a', 'short');
+    const restores = cluster.peers.flatMap(({ disk }) => {
+      const keys = disk.index.durable.keys('entries', { from: new Uint8Array(0) });
+      return keys.map((key) => disk.index.rot('entries', key));
+    });
+    await world.runFor(10_000);
+    for (const restore of restores) restore();
+    expect(orphanComplaints(cluster)).not.toEqual([]);
+    expect(await world.runUntil(() => orphanComplaints(cluster).length === 0, 90_000)).toBe(true);
+  });
+
   it('F13: the same upload committed again under a new request id replaces nothing', async () => {
     const scenario = await Scenario.start({ ...short, slots: 1 });
     const { world } = scenario;
