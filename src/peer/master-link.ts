@@ -81,6 +81,11 @@ export class MasterLink {
     this.#queued = [];
   }
 
+  /** Says again who this is: the master takes the peer for another process. */
+  rejoin(): void {
+    this.#session?.close('the master takes this peer for another');
+  }
+
   /** Resolves when the master has answered and the map of its answer was taken; what it says is in the map. */
   async change(changes: readonly Change[]): Promise<void> {
     if (this.#closed) return;

@@ -4,7 +4,7 @@
 import type { ClusterMap, PeerRecord } from '../cluster/map.js';
 import { parseAddress } from '../core/address.js';
 import { type Environment, every, sleep } from '../core/environment.js';
-import { DfsError, StorageFailure } from '../core/errors.js';
+import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
 import type { Address } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
@@ -236,7 +236,13 @@ export class Peer {
   // --- Requests ------------------------------------------------------------------------------------------------------
 
   #onHello(hello: HelloRequest, session: Session): HelloReply {
-    this.#callers.admit(hello, session, this.#maps.map);
+    try {
+      this.#callers.admit(hello, session, this.#maps.map);
+    } catch (error) {
+      // A join of a process that is gone may have come to the master after this one's.
+      if (hello.role === 'master' && isRefusal(error, 'wrong-identity')) this.#master.rejoin();
+      throw error;
+    }
     return {
       role: 'peer',
       ...this.#folder.identity.named(),

@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest';
+import type { Address } from '../../../src/core/ids.js';
+import { openSession } from '../../../src/protocol/session.js';
 import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 
@@ -80,4 +82,27 @@ it('a peer whose disk fails while it joins ends, and joins when it is started ag
   expect(host.endedByItself).toBe(true);
   host.start();
   await cluster.untilWhole();
+});
+
+it('S7: a late join of a process and store that are gone does not keep the peer out for good', async () => {
+  const scenario = await Scenario.start();
+  const { cluster, world } = scenario;
+  await scenario.put('a', 'kept');
+  const [host] = cluster.peers;
+  const address: Address = `${host?.name}:7421`;
+  const map = cluster.map;
+  const peer = map?.peers.find((each) => each.address === address);
+  const environment = scenario.clientHost.environment;
+  if (map === undefined || peer === undefined || environment === undefined) throw new Error('The cluster runs');
+  const gone = { peerId: peer.id, storeId: 'f'.repeat(32), incarnation: 7, clusterId: map.clusterId };
+  const hello = { role: 'peer', generation: 1, ...gone } as const;
+  const late = await world.until(openSession(environment, `${cluster.master.name}:7420`, { hello, timeoutMs: 1000 }));
+  const join = { ...gone, address, zone: peer.zone, weight: 1, mapEpoch: map.epoch, lineage: map.lineage };
+  await scenario.codeOf(late.request('join', join));
+  late.close('It is gone');
+  expect(cluster.map?.peers.find(({ id }) => id === peer.id)?.storeId).toBe(gone.storeId);
+  await world.runFor(5000);
+  expect(cluster.map?.peers.find(({ id }) => id === peer.id)?.storeId).toBe(peer.storeId);
+  await cluster.untilWhole();
+  expect(await scenario.get('a')).toBe('kept');
 });
