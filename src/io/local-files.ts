@@ -206,7 +206,13 @@ async function linkInPlace(temporary: string, target: string): Promise<void> {
 }
 
 async function exists(path: string): Promise<boolean> {
-  return (await lstat(path).catch(() => undefined)) !== undefined;
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw error;
+    return false;
+  }
 }
 
 function targetExists(target: string): DfsError {
