@@ -54,7 +54,6 @@ export class LedSlot {
     this.slot = slot;
     this.term = record.term;
     this.#record = record;
-    this.#serving.promise.catch(() => undefined);
   }
 
   get record(): SlotRecord {
@@ -139,7 +138,6 @@ export class LedSlot {
     this.#phase = 'sealed';
     this.probe?.at({ point: 'sealed', slot: this.slot, term: this.term });
     this.#serving = defer();
-    this.#serving.promise.catch(() => undefined);
     return true;
   }
 

@@ -29,7 +29,8 @@ export class Replication {
   constructor(slot: LedSlot, message: Replicated) {
     this.#slot = slot;
     this.#message = message;
-    this.#replicated.promise.catch(() => undefined);
+    // Whoever stages the bytes meanwhile looks at it later: until then a refusal has no listener.
+    this.#replicated.promise.catch((error: unknown) => error);
   }
 
   /** Resolves when all required replicas hold it; rejects when one says no or the term ends. */
