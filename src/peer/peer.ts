@@ -239,8 +239,10 @@ export class Peer {
     try {
       this.#callers.admit(hello, session, this.#maps.map);
     } catch (error) {
-      // A join of a process that is gone may have come to the master after this one's.
-      if (hello.role === 'master' && isRefusal(error, 'wrong-identity')) this.#master.rejoin();
+      // A join of a process that is gone may have come to the master after this one's, and taken over its id. A master
+      // may also look for another peer at this address, one that it still waits for: that is none of ours.
+      const isOfMe = hello.role === 'master' && hello.expectPeerId === this.#folder.identity.peerId;
+      if (isOfMe && isRefusal(error, 'wrong-identity')) this.#master.rejoin();
       throw error;
     }
     return {

@@ -10,6 +10,7 @@ import { judge, nothingAnswered } from '../checker/verdict.js';
 import { deepComplaints, orphanComplaints } from './checks/deep-check.js';
 import { lossComplaints } from './checks/invariants-loss.js';
 import { SimCluster } from './cluster.js';
+import { segmentBytes } from './plan/client-worker.js';
 import { Clients } from './plan/clients.js';
 import { Faults } from './plan/faults.js';
 import type { Plan, Setting } from './plan/plan.js';
@@ -73,7 +74,12 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     await cluster.untilWhole(wholeWithinMs);
     await clients.readAll();
     const lost = cluster.monitor.lostSlots();
-    world.complaints.push(...clients.unreadComplaints((name) => lost.has(slotOf(name, setting.slots))));
+    world.complaints.push(
+      ...clients.unreadComplaints((name, sizeBytes) => {
+        const hasSegments = sizeBytes > segmentBytes;
+        return lost.has(slotOf(name, setting.slots)) || (hasSegments && lost.size > 0);
+      }),
+    );
     world.complaints.push(...lossComplaints(cluster, setting.expectsLoss));
     // Else its checks of maps were off for some time.
     if (cluster.monitor.map?.epoch !== cluster.map?.epoch) world.complaints.push('The monitor lost the cluster map');

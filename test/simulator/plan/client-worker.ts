@@ -12,7 +12,8 @@ import { outcomeOf, seen } from './outcomes.js';
 import type { ClientAction } from './plan.js';
 
 /** The least there may be, so that files of several segments stay small. */
-const segmentBytes = 1024 * 1024;
+/** What clients cut their files into. */
+export const segmentBytes = 1024 * 1024;
 /** Replaced bytes that are kept for so long outlive every reader. */
 const longGraceMs = 60_000;
 

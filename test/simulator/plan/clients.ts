@@ -90,10 +90,20 @@ export class Clients {
     this.onAnswered(seen.worker);
   }
 
-  /** Names that could not be read when everything was whole again. */
-  unreadComplaints(isLost: (name: string) => boolean): string[] {
+  /**
+   * Names that could not be read when everything was whole again. `isLost` is asked with the larger of what was stored
+   * under the name: segments of a large file are in other slots than the name.
+   */
+  unreadComplaints(isLost: (name: string, sizeBytes: number) => boolean): string[] {
+    const sizes = new Map<string, number>();
+    for (const { name, action } of this.#plans.flatMap(({ steps }) => steps)) {
+      const sizeBytes = 'sizeBytes' in action ? action.sizeBytes : 0;
+      sizes.set(name, Math.max(sizes.get(name) ?? 0, sizeBytes));
+    }
     const last = this.#operations.filter(({ worker }) => worker === lastReader);
-    const unread = last.filter((operation) => !isAnswered(operation) && !isLost(operation.name));
+    const isUnread = (operation: Operation): boolean =>
+      !isAnswered(operation) && !isLost(operation.name, sizes.get(operation.name) ?? 0);
+    const unread = last.filter(isUnread);
     return unread.map(({ name, outcome }) => `${name} cannot be read in the end: ${JSON.stringify(outcome)}`);
   }
 

@@ -106,3 +106,17 @@ it('S7: a late join of a process and store that are gone does not keep the peer 
   await cluster.untilWhole();
   expect(await scenario.get('a')).toBe('kept');
 });
+
+it('S7: a peer at the address of one that the master still waits for joins once, not again at every ping', async () => {
+  const lines: string[] = [];
+  const scenario = await Scenario.start({ peers: 2, replicas: 1, slots: 4, trace: (line) => lines.push(line) });
+  const { cluster, world } = scenario;
+  const [host] = cluster.peers;
+  host?.crash({ isHost: true });
+  host?.wipe();
+  host?.start();
+  await world.runFor(5000);
+  const joined = lines.filter((line) => line.includes(`${host?.name}#2`) && line.includes('info joined'));
+  expect(joined).toHaveLength(1);
+  expect(cluster.map?.peers).toHaveLength(3);
+});
