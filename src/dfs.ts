@@ -8,6 +8,7 @@ import { systemClock } from './io/clock.js';
 import { systemRandom } from './io/random.js';
 import { tcpNetwork } from './io/tcp.js';
 
+export type * from './client/operations.js';
 export type * from './client/results.js';
 export { DfsError, type ErrorCode, refusals } from './core/errors.js';
 

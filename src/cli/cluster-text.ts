@@ -5,10 +5,10 @@ import type { Paint } from './paint.js';
 import { alignColumns, formatBytes, formatDuration, plural } from './units.js';
 
 export function toPeerJson(peer: PeerStatus): object {
-  const { id, address, zone, weight, state, storeId, incarnation } = peer;
+  const { id, address, zone, weight, state, mode, isOut, storeId, incarnation } = peer;
   const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs } = peer;
   return {
-    ...{ id, address, zone, weight, state, storeId, incarnation },
+    ...{ id, address, zone, weight, state, mode, isOut, storeId, incarnation },
     ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs },
   };
 }
@@ -20,7 +20,7 @@ const unknown = '–';
 /** A table of peers, one a line, with a heading. */
 export function toPeersText(peers: readonly PeerStatus[], paint: Paint): string {
   const rows = peers.map((peer) => [
-    ...[peer.id, peer.address, printable(peer.zone), peer.state],
+    ...[peer.id, peer.address, printable(peer.zone), peer.isOut ? `${peer.state}, out` : peer.state],
     ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files ?? unknown].map(String),
     ...[peer.bytes, peer.freeBytes].map((bytes) => (bytes === null ? unknown : formatBytes(bytes))),
   ]);
@@ -40,6 +40,9 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
     ['slots', `${slots.whole} of ${slots.total} whole, ${slots.degraded} degraded, ${slots.unavailable} unavailable`],
   ];
   if (repair.slotsLeft > 0) rows.push(['repair', toRepairText(repair)]);
+  const movesLeft = status.moves.slotsLeft - repair.slotsLeft;
+  if (status.moves.isPaused) rows.push(['moves', 'paused: only missing copies are made (dfs moves resume)']);
+  else if (movesLeft > 0) rows.push(['moves', `${plural(movesLeft, 'slot')} still to be moved or handed over`]);
   return [
     colours[status.health](paint.bold(status.health)),
     ...status.reasons.map((reason) => `  ${printable(reason)}`),
@@ -52,5 +55,7 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
 function toRepairText(repair: ClusterStatus['repair']): string {
   const left = `${plural(repair.slotsLeft, 'slot')} and ${formatBytes(repair.bytesLeft)} left`;
   const rate = repair.bytesPerSecond > 0 ? `, ${formatBytes(repair.bytesPerSecond)}/s` : '';
-  return `${left}${rate}${repair.etaSeconds === null ? '' : `, ETA ${formatDuration(repair.etaSeconds)}`}`;
+  const eta = repair.etaSeconds === null ? '' : `, ETA ${formatDuration(repair.etaSeconds)}`;
+  const failing = repair.failing.length === 0 ? '' : `; ${repair.failing.length} fail again and again (--json)`;
+  return `${left}${rate}${eta}${failing}`;
 }

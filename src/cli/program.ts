@@ -54,14 +54,21 @@ const commands: Readonly<Record<string, Entry>> = {
   locate: { about: 'show where every copy of a file is', load: async () => (await import('./locate.js')).locate },
   status: { about: 'show the health of the cluster', load: async () => (await import('./status.js')).status },
   peers: { about: 'list the peers', load: async () => (await import('./peers.js')).peers },
+  peer: { about: 'drain, weigh or remove a peer', load: async () => (await import('./peer.js')).peer },
+  moves: { about: 'pause or resume what moves for balance', load: async () => (await import('./moves.js')).moves },
+  set: { about: 'change a setting of the cluster', load: async () => (await import('./set.js')).set },
+  'what-if': {
+    about: 'show what would be lost without some peers',
+    load: async () => (await import('./what-if.js')).whatIf,
+  },
+  repair: { about: 'make lost copies anew now', load: async () => (await import('./repair.js')).repair },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
   dev: { about: 'run a whole cluster on this machine', load: async () => (await import('./dev.js')).dev },
 };
 
 /** Words that are fixed already and will mean something in a later version. */
 const laterCommands = [
-  ...['repair', 'scrub', 'verify', 'what-if', 'peer', 'moves', 'set', 'incident', 'explain', 'checkpoint'],
-  ...['force-promote', 'doctor', 'bench'],
+  ...['scrub', 'verify', 'incident', 'explain', 'checkpoint', 'force-promote', 'doctor', 'bench'],
 ] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];

@@ -25,6 +25,7 @@ import { Listing } from './listing.js';
 import { Locator } from './location.js';
 import { MapCache } from './map-cache.js';
 import { MasterCaller } from './master-caller.js';
+import { ClusterOperations } from './operations.js';
 import { Patience } from './patience.js';
 import { type Acknowledged, toChangeReceipt } from './receipt.js';
 import { RequestIdentity } from './request-identity.js';
@@ -232,6 +233,11 @@ export class FileClient {
       heldMs: waitMs,
     });
     return fromJson<readonly ClusterEvent[]>(answer.payload);
+  }
+
+  /** What an operator asks of the cluster. */
+  get operations(): ClusterOperations {
+    return new ClusterOperations(this.#parts.master, (options) => this.newPatience(options));
   }
 
   /** Ends everything under way, for the clients of all buckets. */

@@ -169,7 +169,11 @@ export interface PeerStatus {
   readonly address: Address;
   readonly zone: string;
   readonly weight: number;
+  /** Of a peer that runs, what is wanted of it: `draining` or `maintenance`. */
   readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'removed';
+  readonly mode: 'normal' | 'draining' | 'maintenance';
+  /** Down for so long that its copies are being made anew on others. */
+  readonly isOut: boolean;
   readonly storeId: string;
   readonly incarnation: number;
   readonly primarySlots: number;
@@ -206,7 +210,53 @@ export interface ClusterStatus {
     readonly bytesLeft: number;
     readonly bytesPerSecond: number;
     readonly etaSeconds: number | null;
+    /** Copies that failed again and again, the worst first. */
+    readonly failing: readonly {
+      readonly slot: number;
+      readonly peer: PeerId;
+      readonly times: number;
+      readonly againInMs: number;
+    }[];
   };
+  readonly moves: {
+    /** Slots that are not where they should be, or not led by whom they should be. */
+    readonly slotsLeft: number;
+    readonly isPaused: boolean;
+  };
+}
+
+/** What a change of the cluster moves. */
+export interface Moves {
+  readonly slots: number;
+  readonly copies: number;
+  /** No placement with the same shares moves fewer copies. */
+  readonly leastCopies: number;
+  readonly bytes: number;
+  /** Null while nothing was copied lately that would tell, and no repair-speed is set. */
+  readonly etaSeconds: number | null;
+  readonly peers: readonly { readonly id: PeerId; readonly copiesIn: number; readonly bytesIn: number }[];
+}
+
+export interface ClusterChange {
+  readonly isDryRun: boolean;
+  /** False: it was so already. */
+  readonly isChanged: boolean;
+  readonly epoch: number;
+  readonly moves: Moves;
+}
+
+export interface Harm {
+  readonly slots: number;
+  readonly slotNumbers: readonly number[];
+  readonly files: number;
+  readonly bytes: number;
+}
+
+export interface WhatIf {
+  readonly stop: readonly PeerId[];
+  readonly unreadable: Harm;
+  readonly unwritable: Harm;
+  readonly lost: Harm;
 }
 
 export interface ClusterEvent {

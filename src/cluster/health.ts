@@ -5,7 +5,7 @@
  * primary is down. The cluster is as its worst slot is. Pure.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
-import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, peerOf, type SlotRecord } from './map.js';
 import type { Placement } from './placement.js';
 
 export type HealthState = 'healthy' | 'degraded' | 'unavailable';
@@ -59,10 +59,6 @@ export function peerLoads(map: ClusterMap): ReadonlyMap<PeerId, PeerLoad> {
 }
 
 type SlotState = 'whole' | 'degraded' | 'unavailable';
-
-function isRunning(peer: PeerRecord): boolean {
-  return peer.state !== 'down' && peer.state !== 'removed';
-}
 
 function stateOf(record: SlotRecord, on: { running: ReadonlySet<PeerId>; replicas: number }): SlotState {
   if (record.primary === undefined || !on.running.has(record.primary)) return 'unavailable';

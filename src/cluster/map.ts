@@ -7,7 +7,14 @@
  */
 import type { Address, ClusterId, Epoch, PeerId, SlotNumber, StoreId } from '../core/ids.js';
 
-export type PeerState = 'up' | 'down' | 'draining' | 'maintenance' | 'removed';
+/** Whether the peer runs, as the master judged last; `removed` is for good. */
+export type PeerState = 'up' | 'down' | 'removed';
+
+/**
+ * What an operator wants of the peer: `draining` gives its copies to others; under `maintenance` its copies are made
+ * anew by nobody, however long it is down.
+ */
+export type PeerMode = 'normal' | 'draining' | 'maintenance';
 
 export interface PeerRecord {
   readonly id: PeerId;
@@ -19,7 +26,13 @@ export interface PeerRecord {
   readonly tokenWeight: number;
   readonly zone: string;
   readonly weight: number;
+  /** What the peer's own flags said last: what an operator has set since stays until they say something else. */
+  readonly flagZone: string;
+  readonly flagWeight: number;
   readonly state: PeerState;
+  readonly mode: PeerMode;
+  /** Down for longer than the grace: its copies are made anew on others. Ends with its return. */
+  readonly isOut: boolean;
   /** The newest start of the peer's process that the master has answered. */
   readonly incarnation: number;
 }
@@ -53,6 +66,10 @@ export interface ClusterMap {
   readonly masterIncarnation: number;
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
+  /** Of copies being made, by each peer that sends them; 0: as fast as they go. */
+  readonly repairBytesPerSecond: number;
+  /** Nothing moves but what is missing copies. */
+  readonly movesPaused: boolean;
   readonly pool: Pool;
   /** In order of joining. */
   readonly peers: readonly PeerRecord[];
@@ -67,6 +84,11 @@ export function peerOf(map: ClusterMap, id: PeerId): PeerRecord | undefined {
 /** Slot of a hash: its top bits. `slotCount` is a power of two. */
 export function slotOfHash(hash: bigint, slotCount: number): SlotNumber {
   return Number(hash >> BigInt(64 - Math.log2(slotCount)));
+}
+
+/** Marked as running: neither down nor removed. */
+export function isRunning(peer: Pick<PeerRecord, 'state'> | undefined): boolean {
+  return peer?.state === 'up';
 }
 
 /** In sync but not primary. */

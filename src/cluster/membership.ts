@@ -9,7 +9,8 @@ import { assertDefined } from '../core/assert.js';
 import { refuse } from '../core/errors.js';
 import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import { type ClusterMap, type PeerRecord, type PeerState, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { checkCopies } from './settings.js';
 import { without, withSlots, withTerm } from './slot-record.js';
 
 export interface ClusterSettings {
@@ -20,13 +21,6 @@ export interface ClusterSettings {
   readonly minInSync: number;
   /** A power of two, fixed for the life of the cluster. */
   readonly slotCount: number;
-  readonly repairGraceMs: number;
-  readonly quarantineMs: number;
-}
-
-export interface ChangeableSettings {
-  readonly replicas: number;
-  readonly minInSync: number;
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
 }
@@ -74,34 +68,12 @@ export function createCluster(settings: ClusterSettings): ClusterMap {
     masterIncarnation,
     repairGraceMs,
     quarantineMs,
+    repairBytesPerSecond: 0,
+    movesPaused: false,
     pool,
     peers: [],
     slots: Array.from({ length: slotCount }, () => empty),
   };
-}
-
-/** Refuses settings that cannot hold (`invalid`, rule F25). */
-export function withSettings(map: ClusterMap, settings: Partial<ChangeableSettings>): ClusterMap {
-  const { replicas = map.pool.replicas, minInSync = map.pool.minInSync } = settings;
-  const { repairGraceMs = map.repairGraceMs, quarantineMs = map.quarantineMs } = settings;
-  checkCopies({ replicas, minInSync });
-  const isSame =
-    replicas === map.pool.replicas &&
-    minInSync === map.pool.minInSync &&
-    repairGraceMs === map.repairGraceMs &&
-    quarantineMs === map.quarantineMs;
-  if (isSame) return map;
-  return { ...map, epoch: map.epoch + 1, repairGraceMs, quarantineMs, pool: { ...map.pool, replicas, minInSync } };
-}
-
-function checkCopies(pool: { replicas: number; minInSync: number }): void {
-  const { replicas, minInSync } = pool;
-  if (!Number.isInteger(replicas) || replicas < 1 || replicas > limits.replicasMax) {
-    refuse('invalid', `The number of replicas must be 1 to ${limits.replicasMax}, not ${replicas}`);
-  }
-  if (!Number.isInteger(minInSync) || minInSync < 1 || minInSync > replicas) {
-    refuse('invalid', `min-in-sync must be 1 to the number of replicas (${replicas}), not ${minInSync}`);
-  }
 }
 
 /**
@@ -144,7 +116,7 @@ function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): 
     });
   }
   const isRestart = join.incarnation > known.incarnation;
-  const peer: PeerRecord = { ...withPlaceOf(known, join), incarnation: join.incarnation, state: heard(known.state) };
+  const peer: PeerRecord = { ...withPlaceOf(known, join), incarnation: join.incarnation, ...heard };
   const withPeer = withPeerRecord(map, peer);
   if (!isRestart) return { map: withPeer, peer, kind: 'returned' };
   // A restarted primary has forgotten its queues and leases: it begins a new term (rule F9).
@@ -163,7 +135,7 @@ function withNewStore(
     ...withPlaceOf(namesake, join),
     storeId: join.storeId,
     incarnation: join.incarnation,
-    state: heard(namesake.state),
+    ...heard,
   };
   const withPeer = withPeerRecord(map, peer);
   const counts = primaryCounts(map);
@@ -188,7 +160,8 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
   const tokenAddress = isTaken ? `${address}#${id}` : address;
   const tokens = { tokenAddress, tokenWeight: weight };
-  const peer: PeerRecord = { id, storeId, address, ...tokens, zone, weight, state: 'up', incarnation };
+  const own = { zone, weight, flagZone: zone, flagWeight: weight };
+  const peer: PeerRecord = { id, storeId, address, ...tokens, ...own, ...heard, mode: 'normal', incarnation };
   const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...map.peers, peer] };
   if (map.slots.some((record) => record.primary !== undefined)) return { map: joined, peer, kind: 'new' };
   // Nothing was ever stored: being empty is being in sync.
@@ -200,7 +173,7 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
 /** A peer that was down answers again, the same process as before: it keeps what nobody took over meanwhile. */
 export function withPeerUp(map: ClusterMap, id: PeerId): ClusterMap {
   const peer = peerOf(map, id);
-  return peer?.state === 'down' ? withPeerRecord(map, { ...peer, state: 'up' }) : map;
+  return peer?.state === 'down' ? withPeerRecord(map, { ...peer, ...heard }) : map;
 }
 
 /** A peer does not answer: it is down, and its slots go to members that do, where there are some. */
@@ -231,8 +204,8 @@ export function withPromotions(map: ClusterMap, answered: Answered): ClusterMap 
  * Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers.
  */
 export function promotableSlotCount(map: ClusterMap): number {
-  const states = new Map(map.peers.map((peer) => [peer.id, peer.state]));
-  const isUp = (id: PeerId): boolean => states.get(id) !== 'down' && states.get(id) !== 'removed';
+  const running = new Set(map.peers.filter(isRunning).map((peer) => peer.id));
+  const isUp = (id: PeerId): boolean => running.has(id);
   return map.slots.filter((record) => record.primary !== undefined && !isUp(record.primary) && record.inSync.some(isUp))
     .length;
 }
@@ -285,15 +258,21 @@ function primaryCounts(map: ClusterMap): Map<PeerId, number> {
 }
 
 /** What a peer says about itself each time; its tokens stay where they are. */
-function withPlaceOf(known: PeerRecord, join: JoinRequest): PeerRecord {
-  return { ...known, address: join.address, zone: join.zone, weight: join.weight };
+function withPlaceOf(known: PeerRecord, { address, zone, weight }: JoinRequest): PeerRecord {
+  return {
+    ...known,
+    address,
+    zone: zone === known.flagZone ? known.zone : zone,
+    weight: weight === known.flagWeight ? known.weight : weight,
+    flagZone: zone,
+    flagWeight: weight,
+  };
 }
 
-function heard(state: PeerState): PeerState {
-  return state === 'down' ? 'up' : state;
-}
+/** The peer runs; what was being made anew of its copies is no longer needed. */
+const heard = { state: 'up', isOut: false } as const;
 
-function withPeerRecord(map: ClusterMap, peer: PeerRecord): ClusterMap {
+export function withPeerRecord(map: ClusterMap, peer: PeerRecord): ClusterMap {
   const before = peerOf(map, peer.id);
   const isSame =
     before !== undefined && (Object.keys(peer) as (keyof PeerRecord)[]).every((k) => before[k] === peer[k]);

@@ -3,7 +3,8 @@
  * be handed over, which surplus copies may go.
  *
  * Copies come before drops: a member leaves only when every wanted one is in sync and up, and at least `replicas` stay.
- * Nothing is copied around a wanted peer that is down: its slots wait for it. Pure; the master calls it again and again
+ * Nothing is copied around a wanted peer that is down: its slots wait for it until it is out (absence.ts). While moves
+ * are paused only missing copies are made. Pure; the master calls it again and again
  * and makes its answer the next map. Serves S7.
  */
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
@@ -45,21 +46,22 @@ export function planSteps(map: ClusterMap, wanted: Placement, view: PlannerView)
   const handoverCounts = new Map<PeerId, number>();
   for (const [slot, record] of map.slots.entries()) {
     const wish = wanted[slot] ?? [];
-    for (const peer of dropsOf(record, { wish, isUp, replicas: map.pool.replicas })) drops.push({ slot, peer });
+    for (const peer of dropsOf(record, { wish, isUp, map })) drops.push({ slot, peer });
     const handover = handoverOf(record, { slot, wish, isUp, view });
-    if (handover === undefined || (handoverCounts.get(handover.from) ?? 0) >= limits.handoversAtOnce) continue;
+    if (handover === undefined || map.movesPaused || (handoverCounts.get(handover.from) ?? 0) >= limits.handoversAtOnce)
+      continue;
     handoverCounts.set(handover.from, (handoverCounts.get(handover.from) ?? 0) + 1);
     handovers.push(handover);
   }
   return { joining: joiningOf(map, wanted, { isUp, view, drops }), drops, handovers };
 }
 
-/** True when the map is as wanted: every wanted copy in sync, led by whom it should be, and nothing besides. */
-export function isSettled(map: ClusterMap, wanted: Placement): boolean {
-  return map.slots.every((record, slot) => {
+/** Slots that are not as wanted: a wanted copy missing, led by somebody else, or something besides. */
+export function unsettledSlots(map: ClusterMap, wanted: Placement): readonly SlotNumber[] {
+  return map.slots.flatMap((record, slot) => {
     const wish = wanted[slot] ?? [];
     const isExact = record.inSync.length === wish.length && wish.every((peer) => record.inSync.includes(peer));
-    return isExact && record.joining.length === 0 && record.primary === wish[0];
+    return isExact && record.joining.length === 0 && record.primary === wish[0] ? [] : [slot];
   });
 }
 
@@ -92,7 +94,8 @@ function joiningOf(
   for (const { slot, peer } of drops) if (map.slots[slot]?.joining.includes(peer)) count(peer, -1);
   const due = missingCopies(map, wanted).filter(({ slot, peer }) => {
     const record = map.slots[slot] as SlotRecord;
-    const canCopy = isUp(record.primary) && isUp(peer);
+    const isRepair = record.inSync.filter(isUp).length < map.pool.replicas;
+    const canCopy = isUp(record.primary) && isUp(peer) && (isRepair || !map.movesPaused);
     return canCopy && !record.joining.includes(peer) && (view.mayJoin?.(slot, peer) ?? true);
   });
   const copies = ({ slot }: SlotPeer): number => (map.slots[slot] as SlotRecord).inSync.length;
@@ -107,15 +110,15 @@ function joiningOf(
 
 function dropsOf(
   record: SlotRecord,
-  on: { wish: readonly PeerId[]; isUp: (id: PeerId) => boolean; replicas: number },
+  on: { wish: readonly PeerId[]; isUp: (id: PeerId) => boolean; map: ClusterMap },
 ): readonly PeerId[] {
-  const { wish, isUp, replicas } = on;
+  const { wish, isUp, map } = on;
   const joiners = record.joining.filter((peer) => !wish.includes(peer) || !isUp(peer));
   const isComplete = wish.length > 0 && wish.every((peer) => record.inSync.includes(peer) && isUp(peer));
-  if (!isComplete) return joiners;
+  if (!isComplete || map.movesPaused) return joiners;
   const surplus = record.inSync.filter((peer) => !wish.includes(peer) && peer !== record.primary);
   const goneFirst = surplus.sort((a, b) => Number(isUp(a)) - Number(isUp(b)));
-  const spare = Math.max(0, record.inSync.length - replicas);
+  const spare = Math.max(0, record.inSync.length - map.pool.replicas);
   return [...joiners, ...goneFirst.slice(0, spare)];
 }
 

@@ -5,7 +5,7 @@
  * Every function returns the same map when nothing changed, otherwise a copy under the next epoch. Serves S1, S3, S7.
  */
 import type { Epoch, PeerId, SlotNumber, StoreId } from '../core/ids.js';
-import { type ClusterMap, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, peerOf, type SlotRecord } from './map.js';
 import { withFence, withJoiner, withMember, without, withSlots, withTerm } from './slot-record.js';
 
 /** As the message `change` carries it. */
@@ -65,7 +65,7 @@ function changed(map: ClusterMap, record: SlotRecord, change: SlotChange & { epo
   }
   if (peer === record.primary) return undefined;
   if (op === 'remove') return without(record, { peer, epoch });
-  const mayLead = record.inSync.includes(peer) && isRunning(map, peer);
+  const mayLead = record.inSync.includes(peer) && isRunning(known);
   return mayLead ? withTerm(record, { primary: peer, epoch, handoverOf: record.term }) : undefined;
 }
 
@@ -95,9 +95,4 @@ function withPairs(
   return withSlots(map, (record, slot, epoch) =>
     (peersOf.get(slot) ?? []).reduce((current, peer) => change(current, { peer, epoch }), record),
   );
-}
-
-function isRunning(map: ClusterMap, id: PeerId): boolean {
-  const state = peerOf(map, id)?.state;
-  return state === 'up' || state === 'draining' || state === 'maintenance';
 }

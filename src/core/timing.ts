@@ -8,6 +8,7 @@ export const timing = {
   failoverPatienceMs: 50, // after a death: for the other candidates' pongs, so that the preferred one is promoted
   masterLateMs: 200, // a master late by this much gives no verdict that round
   masterListenMs: 1000, // a restarted master hears the peers for so long before it judges
+  loneCopyGraceMs: 5000, // a copy is the last one: its like is made after so long, and not after the whole grace
   steadyBeforeHandoverMs: 5000, // a returning peer gets its primaries back when it has been up so long
 
   beaconIntervalMs: 50,

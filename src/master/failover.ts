@@ -7,7 +7,7 @@
  * taken out here while their primary is dying too, nobody who has everything would be left in the set. Pure; which of
  * several candidates is chosen is the map's matter (src/cluster/membership.ts). Serves S3, S8.
  */
-import { backupsOf, type ClusterMap } from '../cluster/map.js';
+import { backupsOf, type ClusterMap, isRunning } from '../cluster/map.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 import { type Membership, neverAnswered } from './membership.js';
@@ -37,7 +37,7 @@ export function decideFailover(map: ClusterMap, membership: Membership, nowMs: n
   };
   const hasAnswered = (peer: PeerId): boolean => answeredMs(peer) > Math.max(deathMs, neverAnswered);
 
-  const down = map.peers.filter((peer) => isMarkedRunning(peer.state) && isDown(peer.id)).map((peer) => peer.id);
+  const down = map.peers.filter((peer) => isRunning(peer) && isDown(peer.id)).map((peer) => peer.id);
   const up = map.peers.filter((peer) => peer.state === 'down' && answeredMs(peer.id) > neverAnswered);
   const ask = new Set<PeerId>();
   let candidatesAnswered = 0;
@@ -58,8 +58,4 @@ export function decideFailover(map: ClusterMap, membership: Membership, nowMs: n
     deathMs,
     isDecided: ask.size === 0 || isPatienceOver || sinceDeathMs >= timing.downAfterMs,
   };
-}
-
-function isMarkedRunning(state: ClusterMap['peers'][number]['state']): boolean {
-  return state === 'up' || state === 'draining' || state === 'maintenance';
 }

@@ -5,6 +5,7 @@
  */
 import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
+import { settingsOf } from '../cluster/settings.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import type { EventKind, NewEvent } from './events.js';
 import type { Membership } from './membership.js';
@@ -20,7 +21,7 @@ export function eventsBetween(before: ClusterMap | undefined, after: ClusterMap)
     });
   }
   for (const peer of after.peers) events.push(...eventsOfPeer(before && peerOf(before, peer.id), peer));
-  if (before !== undefined) events.push(...eventsOfSlots(before, after));
+  if (before !== undefined) events.push(...eventsOfSettings(before, after), ...eventsOfSlots(before, after));
   return events;
 }
 
@@ -37,10 +38,45 @@ function eventsOfPeer(before: PeerRecord | undefined, after: PeerRecord): readon
   if (before.incarnation !== incarnation) {
     return [{ kind: 'peer-started', peer, text: `${peer} was started again`, data: where }];
   }
-  if (before.state === 'down' && after.state !== 'down') {
+  if (before.state === 'down' && after.state === 'up') {
     return [{ kind: 'peer-up', peer, text: `${peer} answers again`, data: where }];
   }
-  return [];
+  if (after.state === 'removed' && before.state !== 'removed') {
+    return [{ kind: 'peer-removed', peer, text: `${peer} was removed from the cluster`, data: where }];
+  }
+  if (after.isOut && !before.isOut) {
+    const text = `${peer} has been down for too long: what it held is copied anew from others to others`;
+    return [{ kind: 'peer-out', peer, text, data: where }];
+  }
+  return eventsOfWishes(before, after);
+}
+
+const modeSentences = {
+  normal: 'takes part again as any other',
+  draining: 'is being drained: its copies move to others',
+  maintenance: 'is under maintenance: while it is down nothing is copied anew',
+} as const;
+
+/** What an operator wants of a peer otherwise than before. */
+function eventsOfWishes(before: PeerRecord, after: PeerRecord): readonly NewEvent[] {
+  const { id: peer, mode, weight, zone } = after;
+  const texts = [
+    ...(before.mode === mode ? [] : [`${peer} ${modeSentences[mode]}`]),
+    ...(before.weight === weight ? [] : [`${peer} has weight ${weight}, before ${before.weight}`]),
+    ...(before.zone === zone ? [] : [`${peer} is in zone ${zone}, before in ${before.zone}`]),
+  ];
+  return texts.map((text) => ({ kind: 'peer-changed', peer, text, data: { mode, weight, zone } }));
+}
+
+function eventsOfSettings(before: ClusterMap, after: ClusterMap): readonly NewEvent[] {
+  const old = settingsOf(before);
+  const now = settingsOf(after);
+  const changed = (Object.keys(now) as (keyof typeof now)[]).filter((name) => old[name] !== now[name]);
+  return changed.map((name) => ({
+    kind: 'settings-changed',
+    text: `${name} is ${now[name]}, before ${old[name]}`,
+    data: { name, value: now[name], before: old[name] },
+  }));
 }
 
 interface SlotFact {

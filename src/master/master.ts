@@ -5,10 +5,12 @@
  * the planner what the map should say now, commits that as one change, and brings the durable map to the peers and to
  * whoever waits for it. Requests are server.ts's matter. Serves S3, S8, S9.
  */
+import { dueToBeOut, withOut } from '../cluster/absence.js';
 import { healthOf } from '../cluster/health.js';
 import type { ClusterMap } from '../cluster/map.js';
-import { withPeerDown, withPeerUp, withPromotions, withSettings } from '../cluster/membership.js';
+import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
+import { withSettings } from '../cluster/settings.js';
 import { withDropped, withJoining } from '../cluster/slot-changes.js';
 import { type Environment, every, type Timer } from '../core/environment.js';
 import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
@@ -22,7 +24,8 @@ import { decideFailover, type Failover } from './failover.js';
 import { eventsBetween, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
-import type { Membership } from './membership.js';
+import { absencesOf, type Membership } from './membership.js';
+import { Operations } from './operations.js';
 import { PeerWatch } from './peer-watch.js';
 import { Planning } from './planning.js';
 import { MasterServer } from './server.js';
@@ -56,6 +59,7 @@ export class Master {
   readonly watch: PeerWatch;
   readonly planning = new Planning();
   readonly repair = new RepairProgress();
+  readonly operations = new Operations(this);
   readonly options: MasterOptions;
   readonly environment: Environment;
   readonly #startedMs: number;
@@ -166,6 +170,7 @@ export class Master {
       heardFrom: (peer) => this.watch.heardFrom(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
+      failing: this.planning.failing(this.environment.clock.monotonicMs()),
       masterAddress: this.address,
       settings: this.options,
       uptimeMs: this.environment.clock.monotonicMs() - this.#startedMs,
@@ -305,7 +310,8 @@ export class Master {
     }
     const planned = (current: ClusterMap): ClusterMap => {
       const { joining, drops } = current === map ? steps : this.#steps(current);
-      const after = withSettings(withJoining(withDropped(current, drops), joining), { repairGraceMs, quarantineMs });
+      const stepped = withJoining(withDropped(current, drops), joining);
+      const after = withOut(withSettings(stepped, { repairGraceMs, quarantineMs }), this.#dueToBeOut(current));
       this.environment.probe?.at({ point: 'planned', before: current, after });
       return after;
     };
@@ -319,6 +325,11 @@ export class Master {
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
     return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs });
+  }
+
+  #dueToBeOut(map: ClusterMap): readonly PeerId[] {
+    const nowMs = this.environment.clock.monotonicMs();
+    return dueToBeOut(map, this.planning.wanted(map), { absences: absencesOf(this.watch.membership), nowMs });
   }
 
   #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {

@@ -6,6 +6,7 @@
  * its start it only listens, and a master that was late itself (a pause, a busy machine) counts every peer's silence
  * afresh, so that after a pause each gets the whole time to answer. Pure: time comes in. Serves S3, S8.
  */
+import type { Absence } from '../cluster/absence.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 
@@ -67,6 +68,15 @@ export function onGone(state: Membership, peer: PeerId, nowMs: number): Membersh
 export function onGoodbye(state: Membership, peer: PeerId, nowMs: number): Membership {
   if (!state.members.has(peer)) return state;
   return withMember(state, peer, { state: 'down', sinceMs: nowMs, reason: 'goodbye' });
+}
+
+/** Of everybody who is down: since when, and whether on purpose. */
+export function absencesOf(state: Membership): ReadonlyMap<PeerId, Absence> {
+  return new Map(
+    [...state.members].flatMap(([peer, member]) =>
+      member.state === 'down' ? [[peer, { sinceMs: member.sinceMs, saidGoodbye: member.reason === 'goodbye' }]] : [],
+    ),
+  );
 }
 
 /** Those that have answered a ping sent since `sinceMs`. */

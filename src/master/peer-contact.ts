@@ -12,6 +12,7 @@ import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
 import type { ReplyOf } from '../protocol/messages.js';
+import { type AmountRow, decodeAmountRows } from '../protocol/rows.js';
 import { openSession, type Session } from '../protocol/session.js';
 
 export type Pong = ReplyOf<'ping'>;
@@ -117,6 +118,17 @@ export class PeerContact {
           { timeoutMs: timing.downAfterMs },
         )
         .catch((error) => this.#complain(`A wish was not taken: ${String(error)}`));
+    }
+  }
+
+  /** What the peer holds of each slot; undefined when it does not answer. */
+  async amounts(): Promise<readonly AmountRow[] | undefined> {
+    try {
+      const answer = await this.#session?.request('slot-amounts', {}, { timeoutMs: timing.downAfterMs });
+      return answer && decodeAmountRows(answer.payload ?? new Uint8Array(0));
+    } catch (error) {
+      this.#complain(`It did not say what it holds: ${String(error)}`);
+      return undefined;
     }
   }
 

@@ -9,6 +9,7 @@ import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
+import type { AmountRow } from '../protocol/rows.js';
 import {
   type Liveness,
   type Membership,
@@ -122,6 +123,13 @@ export class PeerWatch {
   /** Somebody lost its connection to the peer. If its process is gone, so is this master's own: a ping finds out. */
   look(peer: PeerId): void {
     this.#contacts.get(peer)?.pingOnceSince(this.#environment.clock.monotonicMs() - timing.refusedRetryMs);
+  }
+
+  /** What each peer that answers holds of each slot. */
+  async amounts(): Promise<ReadonlyMap<PeerId, readonly AmountRow[]>> {
+    const asked = [...this.#contacts].map(async ([peer, contact]) => [peer, await contact.amounts()] as const);
+    const answers = await Promise.all(asked);
+    return new Map(answers.flatMap(([peer, rows]) => (rows === undefined ? [] : [[peer, rows]])));
   }
 
   wish(peer: PeerId, wishes: readonly HandoverWish[]): void {

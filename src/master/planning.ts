@@ -14,9 +14,23 @@ const longestPauseMs = 30_000;
 const wishAgainMs = 1000;
 
 interface Pause {
+  readonly slot: SlotNumber;
+  readonly peer: PeerId;
   readonly untilMs: number;
   readonly lengthMs: number;
+  readonly times: number;
 }
+
+/** A copy that its primary gave up, and when it is tried again. */
+export interface FailingCopy {
+  readonly slot: SlotNumber;
+  readonly peer: PeerId;
+  readonly times: number;
+  readonly againInMs: number;
+}
+
+/** What failed only once mostly succeeds the next time. */
+const failingFromTimes = 2;
 
 export class Planning {
   readonly #pauses = new Map<string, Pause>();
@@ -58,11 +72,31 @@ export class Planning {
 
   /** Notes which copies were given up, and which made it. `before` and `after` are committed maps. */
   onCommitted(before: ClusterMap, after: ClusterMap, nowMs: number): void {
+    if (before.peers !== after.peers || before.pool !== after.pool) this.#forgetUnwanted(after);
     after.slots.forEach((record, slot) => {
       const old = before.slots[slot];
       if (old === undefined || old === record) return;
       for (const peer of old.joining) this.#noteJoiner(after, { record, slot, peer, nowMs });
     });
+  }
+
+  /** Those that failed again and again, the worst first. */
+  failing(nowMs: number): readonly FailingCopy[] {
+    const failing = [...this.#pauses.values()].filter(({ times }) => times >= failingFromTimes);
+    return failing
+      .sort((a, b) => b.times - a.times)
+      .map(({ slot, peer, times, untilMs }) => ({
+        slot,
+        peer,
+        times,
+        againInMs: Math.max(0, Math.round(untilMs - nowMs)),
+      }));
+  }
+
+  /** Nobody waits any more for a copy that is not wanted there. */
+  #forgetUnwanted(map: ClusterMap): void {
+    const wanted = this.wanted(map);
+    for (const [key, { slot, peer }] of this.#pauses) if (!wanted[slot]?.includes(peer)) this.#pauses.delete(key);
   }
 
   #noteJoiner(map: ClusterMap, at: { record: SlotRecord; slot: SlotNumber; peer: PeerId; nowMs: number }): void {
@@ -73,15 +107,16 @@ export class Planning {
       this.#pauses.delete(key);
       return;
     }
-    const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(key)?.lengthMs ?? firstPauseMs / 2) * 2);
-    this.#pauses.set(key, { untilMs: nowMs + lengthMs, lengthMs });
+    const before = this.#pauses.get(key);
+    const lengthMs = Math.min(longestPauseMs, (before?.lengthMs ?? firstPauseMs / 2) * 2);
+    this.#pauses.set(key, { slot, peer, untilMs: nowMs + lengthMs, lengthMs, times: (before?.times ?? 0) + 1 });
   }
 }
 
 /** What placement can depend on: everything but where a peer is, what it holds and whether it runs. */
 function placeOf(peer: PeerRecord): object {
-  const { address, storeId, incarnation, state, ...place } = peer;
-  return { ...place, isPlaced: isPlaced(peer) };
+  const { id, tokenAddress, tokenWeight, zone, weight } = peer;
+  return { id, tokenAddress, tokenWeight, zone, weight, isPlaced: isPlaced(peer) };
 }
 
 function pairOf(slot: SlotNumber, peer: PeerId): string {

@@ -21,6 +21,7 @@ import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Ses
 import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
+import type { Operations } from './operations.js';
 import { foreignMapOf } from './peer-watch.js';
 
 /** Whom a connection was found to be. */
@@ -116,6 +117,12 @@ export class MasterServer {
         return Promise.resolve({ payload: Buffer.from(JSON.stringify(this.#master.status())) });
       case 'events':
         return this.#events(request);
+      case 'change-peer':
+        return this.#operate((operations) => operations.changePeer(request.header));
+      case 'change-cluster':
+        return this.#operate((operations) => operations.changeCluster(request.header));
+      case 'what-if':
+        return this.#operate((operations) => operations.whatIf(request.header.stop));
       default:
         return refuse('unsupported', `A master does not answer "${request.name}"`);
     }
@@ -201,6 +208,11 @@ export class MasterServer {
       timer.cancel();
     }
     return { payload: Buffer.from(JSON.stringify(events.after(after, limit))) };
+  }
+
+  async #operate(operate: (operations: Operations) => Promise<object>): Promise<Outgoing> {
+    await this.#untilReady();
+    return { payload: Buffer.from(JSON.stringify(await operate(this.#master.operations))) };
   }
 
   #nextMap(waitMs: number, signal: AbortSignal): Promise<void> {

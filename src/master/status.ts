@@ -3,12 +3,13 @@
  * contract: docs/command-line.md lists them.
  */
 import { healthOf, peerLoads } from '../cluster/health.js';
-import type { ClusterMap, PeerRecord, PeerState } from '../cluster/map.js';
+import { type ClusterMap, isRunning, type PeerMode, type PeerRecord, type PeerState } from '../cluster/map.js';
 import type { Placement } from '../cluster/placement.js';
-import { missingCopies } from '../cluster/planner.js';
+import { missingCopies, unsettledSlots } from '../cluster/planner.js';
 import type { Address, PeerId } from '../core/ids.js';
 import type { Membership } from './membership.js';
 import type { Heard } from './peer-watch.js';
+import type { FailingCopy } from './planning.js';
 
 export interface StatusView {
   readonly map: ClusterMap | undefined;
@@ -16,6 +17,8 @@ export interface StatusView {
   heardFrom(peer: PeerId): Heard | undefined;
   readonly wanted: Placement;
   readonly bytesPerSecond: number;
+  /** Copies that were given up and wait for their next turn. */
+  readonly failing: readonly FailingCopy[];
   readonly masterAddress: Address;
   /** What a cluster that is yet to be made will have. */
   readonly settings: { readonly replicas: number; readonly minInSync: number; readonly slotCount: number };
@@ -41,7 +44,8 @@ export function toStatus(view: StatusView): object {
       master,
       peers: [],
       slots: { total: settings.slotCount, whole: 0, degraded: 0, unavailable: settings.slotCount },
-      repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null },
+      repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
+      moves: { slotsLeft: 0, isPaused: false },
     };
   }
   const { health, reasons, slots } = healthOf(map, view.wanted);
@@ -68,7 +72,9 @@ export function toStatus(view: StatusView): object {
       bytesLeft,
       bytesPerSecond: slotsLeft === 0 ? 0 : bytesPerSecond,
       etaSeconds: slotsLeft === 0 ? 0 : bytesPerSecond > 0 ? Math.ceil(bytesLeft / bytesPerSecond) : null,
+      failing: view.failing,
     },
+    moves: { slotsLeft: unsettledSlots(map, view.wanted).length, isPaused: map.movesPaused },
   };
 }
 
@@ -82,6 +88,8 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
       zone: peer.zone,
       weight: peer.weight,
       state: stateOf(peer, view.membership),
+      mode: peer.mode,
+      isOut: peer.isOut,
       storeId: peer.storeId,
       incarnation: peer.incarnation,
       ...(loads.get(peer.id) ?? { primarySlots: 0, backupSlots: 0, joiningSlots: 0 }),
@@ -93,17 +101,20 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
   });
 }
 
-/** What the map says, unless the judgement is ahead of it. */
-function stateOf(peer: PeerRecord, membership: Membership): PeerState | 'suspect' {
+type ShownState = PeerState | 'suspect' | Exclude<PeerMode, 'normal'>;
+
+/** What the map says, unless the judgement is ahead of it; of a peer that is well, what is wanted of it. */
+function stateOf(peer: PeerRecord, membership: Membership): ShownState {
+  if (peer.state !== 'up') return peer.state;
   const judged = membership.members.get(peer.id)?.state;
-  if (peer.state === 'up' && (judged === 'suspect' || judged === 'down')) return judged;
-  return peer.state;
+  if (judged === 'suspect' || judged === 'down') return judged;
+  return peer.mode === 'normal' ? 'up' : peer.mode;
 }
 
 function sumOfPongs(view: StatusView, measure: (heard: Heard) => number): number {
   let sum = 0;
   for (const peer of view.map?.peers ?? []) {
-    const heard = peer.state === 'up' || peer.state === 'draining' ? view.heardFrom(peer.id) : undefined;
+    const heard = isRunning(peer) ? view.heardFrom(peer.id) : undefined;
     if (heard !== undefined) sum += measure(heard);
   }
   return sum;

@@ -24,6 +24,7 @@ import type { Copies } from './copies.js';
 import { type EntryKey, isEntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
 import type { LedSlot } from './led-slot.js';
+import type { Pace } from './pace.js';
 import type { Repair } from './repair.js';
 import { differingTables, idsAbove, pagesOf } from './request-ids.js';
 
@@ -46,8 +47,11 @@ export class Comparison {
   /** Apart, so that a slow joiner never holds up a levelling or a roll-back. */
   readonly #roomForJoiners = new CreditPool(copiedBytesInFlightMax);
   readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
+  /** Of copies for joiners; outside the queues of keys, so that nobody's write waits for it. */
+  readonly #pace: Pace;
 
-  constructor(parts: { index: EntryIndex; copies: Copies; repair: Repair }) {
+  constructor(parts: { index: EntryIndex; copies: Copies; repair: Repair; pace: Pace }) {
+    this.#pace = parts.pace;
     this.#index = parts.index;
     this.#copies = parts.copies;
     this.#repair = parts.repair;
@@ -76,6 +80,7 @@ export class Comparison {
       const end = answer.header.more ? theirs.at(-1)?.key : undefined;
       const differing = differences(this.#listOwn(led, bucket, from, end), theirs);
       await inParallel(differing, parallelKeys, async (their) => {
+        if (!led.isRequired(peer)) await this.#pace.take(this.#sizeOf(their.key));
         const bytes = await led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their));
         settled.keys++;
         settled.bytes += bytes;
@@ -113,6 +118,12 @@ export class Comparison {
     if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
     await this.#settleIds(led, peer, their.key);
     return sent;
+  }
+
+  /** Of the own content; what is unreadable counts for nothing. */
+  #sizeOf(key: EntryKey): number {
+    const found = this.#index.lookup(key);
+    return found.state === 'present' ? placedSize(found.entry.placed) : 0;
   }
 
   async #readable(led: LedSlot, key: EntryKey): Promise<StoredEntry | undefined> {

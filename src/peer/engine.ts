@@ -19,6 +19,7 @@ import type { ListingParts } from './listing.js';
 import type { MapKeeper } from './map-keeper.js';
 import type { MasterLink } from './master-link.js';
 import { OldIds } from './old-ids.js';
+import { Pace } from './pace.js';
 import { PeerCalls } from './peer-calls.js';
 import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
@@ -74,7 +75,8 @@ export function buildEngine(parts: EngineParts): Engine {
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
   const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
-  const comparison = new Comparison({ index, copies, repair });
+  const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
+  const comparison = new Comparison({ index, copies, repair, pace });
   const oldIds = new OldIds({ index, clock });
   const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });

@@ -8,7 +8,7 @@ import { refuse } from '../core/errors.js';
 import { compareVersions, type Epoch, noVersion, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { IndexReader, IndexStore, IndexTransaction } from '../core/storage.js';
-import type { IdDigest, IdRow, KeyRow } from '../protocol/rows.js';
+import type { AmountRow, IdDigest, IdRow, KeyRow } from '../protocol/rows.js';
 import { decodeValue, type EntryKey, type Lookup, type StoredEntry } from './entry.js';
 import { type Amounts, addAmounts, type Delays, EntryChanges, noAmounts } from './entry-changes.js';
 import {
@@ -97,6 +97,11 @@ export class EntryIndex {
     let total = 0;
     for (const amounts of this.#amounts.values()) total += amounts.storedBytes;
     return total;
+  }
+
+  /** What is stored here of each slot, whatever this peer's role in it. */
+  amounts(): readonly AmountRow[] {
+    return [...this.#amounts].map(([slot, { files, storedBytes }]) => ({ slot, files, bytes: storedBytes }));
   }
 
   /** The slots of which anything is stored here. */

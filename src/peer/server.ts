@@ -3,6 +3,7 @@
  */
 import { refuse } from '../core/errors.js';
 import type { MessageName, ReplyOf } from '../protocol/messages.js';
+import { encodeAmountRows } from '../protocol/rows.js';
 import type { AnyIncoming, Incoming, Outgoing } from '../protocol/session.js';
 import { onSettleAsked } from './comparison.js';
 import type { Engine } from './engine.js';
@@ -47,6 +48,7 @@ const handlers: { readonly [N in MessageName]?: Handler<N> } = {
   'settle-here': ({ settling }, request) => onSettleAsked(settling, request),
   'may-drop': ({ surplus }, request) => surplus.onAsked(request),
   'wish-handover': ({ handover }, request) => onWishes(handover, request),
+  'slot-amounts': async ({ index }) => ({ payload: encodeAmountRows(index.amounts()) }),
 };
 
 export async function serve(parts: ServerParts, request: AnyIncoming): Promise<Outgoing> {

@@ -4,19 +4,20 @@
  * Byte by byte in docs/wire-format.md. Equal maps have equal bytes, so bytes may be compared instead of maps. The
  * decoder refuses `invalid` whatever does not fit; it does not judge whether the map makes sense.
  */
-import type { ClusterMap, PeerRecord, PeerState } from '../cluster/map.js';
+import type { ClusterMap, PeerMode, PeerRecord, PeerState } from '../cluster/map.js';
 import { fromColumns, type MapColumns, toColumns } from '../cluster/map-columns.js';
 import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
 import { refuse } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 
-const formatVersion = 1;
+const formatVersion = 2;
 const idBytesMax = 64;
 const addressBytesMax = 255;
 const membersMax = limits.peersMax;
 
 /** Positions are part of the format: add at the end. */
-const states: readonly PeerState[] = ['up', 'down', 'draining', 'maintenance', 'removed'];
+const states: readonly PeerState[] = ['up', 'down', 'removed'];
+const modes: readonly PeerMode[] = ['normal', 'draining', 'maintenance'];
 
 export function encodeMap(map: ClusterMap): Uint8Array {
   const writer = new ByteWriter();
@@ -27,6 +28,8 @@ export function encodeMap(map: ClusterMap): Uint8Array {
   writer.varint(map.masterIncarnation);
   writer.varint(map.repairGraceMs);
   writer.varint(map.quarantineMs);
+  writer.varint(map.repairBytesPerSecond);
+  writer.u8(Number(map.movesPaused));
   writer.text(map.pool.name);
   writer.varint(map.pool.replicas);
   writer.varint(map.pool.minInSync);
@@ -50,6 +53,8 @@ export function decodeMap(bytes: Uint8Array): ClusterMap {
     masterIncarnation: reader.varint(),
     repairGraceMs: reader.varint(),
     quarantineMs: reader.varint(),
+    repairBytesPerSecond: reader.varint(),
+    movesPaused: readFlag(reader),
     pool: {
       name: reader.text(idBytesMax),
       replicas: reader.varint(limits.replicasMax),
@@ -75,7 +80,11 @@ function writePeer(writer: ByteWriter, peer: PeerRecord): void {
   writer.f64(peer.tokenWeight);
   writer.text(peer.zone);
   writer.f64(peer.weight);
+  writer.text(peer.flagZone);
+  writer.f64(peer.flagWeight);
   writer.u8(states.indexOf(peer.state));
+  writer.u8(modes.indexOf(peer.mode));
+  writer.u8(Number(peer.isOut));
   writer.varint(peer.incarnation);
 }
 
@@ -88,9 +97,18 @@ function readPeer(reader: ByteReader): PeerRecord {
     tokenWeight: readWeight(reader),
     zone: reader.text(addressBytesMax),
     weight: readWeight(reader),
+    flagZone: reader.text(addressBytesMax),
+    flagWeight: readWeight(reader),
     state: states[reader.u8()] ?? refuse('invalid', 'The cluster map holds an unknown state of a peer'),
+    mode: modes[reader.u8()] ?? refuse('invalid', 'The cluster map holds an unknown mode of a peer'),
+    isOut: readFlag(reader),
     incarnation: reader.varint(),
   };
+}
+
+function readFlag(reader: ByteReader): boolean {
+  const flag = reader.u8();
+  return flag <= 1 ? flag === 1 : refuse('invalid', `The cluster map holds ${flag} where only 0 or 1 may be`);
 }
 
 function readWeight(reader: ByteReader): number {

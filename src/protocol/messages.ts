@@ -368,6 +368,8 @@ export const messages = {
     request: { wishes: list(object({ slot, slotEpoch: count(), to: id }), 500) },
     reply: {},
   },
+  /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
+  'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
 
   // --- Client → master --------------------------------------------------------------------------------------------
   /** Reply payload: JSON as `dfs status --json` prints it. */
@@ -379,6 +381,34 @@ export const messages = {
     request: { after: count(), limit: count(1000), waitMs: count(60_000) },
     reply: {},
   },
+  /** What an operator wants of a peer. `dryRun`: only what would be moved. Reply payload: JSON, docs/command-line.md. */
+  'change-peer': {
+    kind: 82,
+    from: ['client'],
+    request: {
+      peer: id,
+      op: oneOf('drain', 'enable', 'maintenance', 'remove', 'repair', 'set'),
+      weight: optional(measure()),
+      zone: optional(text(255)),
+      dryRun: flag(),
+    },
+    reply: {},
+  },
+  /** Settings of the whole cluster, those that are named. Reply payload as of `change-peer`. */
+  'change-cluster': {
+    kind: 83,
+    from: ['client'],
+    request: {
+      replicas: optional(count(limits.replicasMax)),
+      minInSync: optional(count(limits.replicasMax)),
+      repairBytesPerSecond: optional(count()),
+      movesPaused: optional(flag()),
+      dryRun: flag(),
+    },
+    reply: {},
+  },
+  /** What would be unreadable, unwritable or lost if these peers stopped now. Reply payload: JSON. */
+  'what-if': { kind: 84, from: ['client'], request: { stop: list(id, limits.peersMax) }, reply: {} },
 } as const satisfies Record<string, Message>;
 
 export type MessageName = keyof typeof messages;

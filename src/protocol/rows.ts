@@ -4,7 +4,7 @@
  * The fields of each row, in order, stand in docs/wire-format.md. Decoders refuse `invalid` whatever does not fit.
  */
 import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
-import { type TimedId, timedIdBytes, type Version } from '../core/ids.js';
+import { type SlotNumber, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { keyBytesMax } from './message-fields.js';
 
@@ -124,6 +124,33 @@ export function decodeIdDigestRows(bytes: Uint8Array): readonly IdDigest[] {
     const [table, count, xor] = [reader.varint(), reader.varint(), reader.raw(checksumBytes)];
     return { table, count, xor: new DataView(xor.buffer, xor.byteOffset).getBigUint64(0) };
   });
+}
+
+/** What a peer holds of one slot. */
+export interface AmountRow {
+  readonly slot: SlotNumber;
+  /** Files whose name is in the slot. */
+  readonly files: number;
+  /** Of all content in it, pieces of large files too. */
+  readonly bytes: number;
+}
+
+export function encodeAmountRows(rows: readonly AmountRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const { slot, files, bytes } of rows) {
+    writer.varint(slot);
+    writer.varint(files);
+    writer.varint(bytes);
+  }
+  return writer.finish();
+}
+
+export function decodeAmountRows(bytes: Uint8Array): readonly AmountRow[] {
+  return decodeRows(bytes, 'A list of amounts', (reader) => ({
+    slot: reader.varint(limits.slotsMax - 1),
+    files: reader.varint(),
+    bytes: reader.varint(),
+  }));
 }
 
 function decodeRows<T>(bytes: Uint8Array, what: string, readRow: (reader: ByteReader) => T): readonly T[] {

@@ -177,7 +177,10 @@ describe('what people read', () => {
     const identity = { id: 'p1', address: '127.0.0.1:7421', zone: 'a', weight: 1, storeId: 'ab', incarnation: 1 };
     const unheard = { files: null, bytes: null, freeBytes: null, lastHeardMs: null };
     const paint = await loadPaint({ isColourful: false });
-    const text = toPeersText([{ ...identity, ...slots, ...unheard, state: 'down' }], paint);
+    const text = toPeersText(
+      [{ ...identity, ...slots, ...unheard, state: 'down', mode: 'normal', isOut: false }],
+      paint,
+    );
     expect(text.split('\n')[1]?.split(/ +/).slice(3)).toEqual(['down', '8', '0', '0', '–', '–', '–']);
   });
 

@@ -141,7 +141,8 @@ export class FakeCluster {
       ...{ clusterId: 'c0ffee', epoch: 7, health, reasons: health === 'healthy' ? [] : ['p2 is down'] },
       ...{ replicas: 2, minInSync: 1, uptimeSeconds: 61, files: 1, bytes: { logical: 1, stored: 2 }, peers: [peer] },
       ...{ master: { address: '127.0.0.1:7420' }, slots: { total: 16, whole: 16, degraded: 0, unavailable: 0 } },
-      repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null },
+      repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
+      moves: { slotsLeft: 0, isPaused: false },
     };
   }
 }

@@ -329,7 +329,11 @@ export class FakeCluster {
       tokenWeight: 1,
       zone: 'z',
       weight: 1,
+      flagZone: 'z',
+      flagWeight: 1,
       state: 'up' as const,
+      mode: 'normal' as const,
+      isOut: false,
       incarnation: 1,
     }));
     return {
@@ -339,6 +343,8 @@ export class FakeCluster {
       masterIncarnation: 1,
       repairGraceMs: 30_000,
       quarantineMs: 1000,
+      repairBytesPerSecond: 0,
+      movesPaused: false,
       pool: { name: 'default', replicas, minInSync: 1 },
       peers,
       slots,

@@ -14,7 +14,11 @@ export function peerRecord(number: number, more: Partial<PeerRecord> = {}): Peer
     tokenWeight: 1,
     zone: `host-${number}`,
     weight: 1,
+    flagZone: `host-${number}`,
+    flagWeight: 1,
     state: 'up',
+    mode: 'normal',
+    isOut: false,
     incarnation: 1,
     ...more,
   };
@@ -23,6 +27,12 @@ export function peerRecord(number: number, more: Partial<PeerRecord> = {}): Peer
 export function peerRecords(count: number, more: (number: number) => Partial<PeerRecord> = () => ({})): PeerRecord[] {
   return Array.from({ length: count }, (_, index) => peerRecord(index + 1, more(index + 1)));
 }
+
+/** What the tests of maps made by hand say nothing about. */
+export const plainMap = {
+  ...{ clusterId: 'c', epoch: 9, lineage: 'l', masterIncarnation: 1, repairGraceMs: 0, quarantineMs: 0 },
+  ...{ repairBytesPerSecond: 0, movesPaused: false },
+} as const;
 
 export const settings: ClusterSettings = {
   clusterId: 'c1',

@@ -8,10 +8,10 @@ import {
   withPeerLeaving,
   withPeerUp,
   withPromotions,
-  withSettings,
 } from '../../../src/cluster/membership.js';
 import { wantedPlacement } from '../../../src/cluster/placement.js';
-import { isSettled, planSteps } from '../../../src/cluster/planner.js';
+import { planSteps, unsettledSlots } from '../../../src/cluster/planner.js';
+import { withSettings } from '../../../src/cluster/settings.js';
 import { applyChanges, type SlotChange, withDropped, withJoining } from '../../../src/cluster/slot-changes.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { limits } from '../../../src/core/limits.js';
@@ -252,7 +252,7 @@ function settled(start: ClusterMap): boolean {
   let map: ClusterMap = { ...start, peers: start.peers.map((peer) => ({ ...peer, state: 'up' })) };
   const wanted = wantedPlacement(map.peers, map.slots.length, map.pool.replicas);
   const view = { nowMs: 60_000, upSinceMs: new Map(map.peers.map((peer) => [peer.id, 0])) };
-  for (let round = 0; round < 20 && !isSettled(map, wanted); round++) {
+  for (let round = 0; round < 20 && unsettledSlots(map, wanted).length > 0; round++) {
     const { joining, drops, handovers } = planSteps(map, wanted, view);
     map = withJoining(withDropped(map, drops), joining);
     const asked = new Map<string, SlotChange[]>();
@@ -266,5 +266,5 @@ function settled(start: ClusterMap): boolean {
     for (const [by, changes] of asked) map = applyChanges(map, { by, changes }).map;
     checkMap(map);
   }
-  return isSettled(map, wanted);
+  return unsettledSlots(map, wanted).length === 0;
 }

@@ -9,8 +9,8 @@ import {
   withPeerLeaving,
   withPeerUp,
   withPromotions,
-  withSettings,
 } from '../../../src/cluster/membership.js';
+import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { joinedCluster, joinRequest, levelCluster, settings, withRecords } from './fixtures.js';
 

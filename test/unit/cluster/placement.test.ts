@@ -265,11 +265,19 @@ describe('copies', () => {
     expect(new Set(wanted.map(([, backup]) => backup)).size).toBe(7);
   });
 
-  test('removed and draining peers and those of no weight hold nothing, peers that are down keep their place', () => {
-    const states = ['up', 'down', 'draining', 'removed', 'maintenance', 'up'] as const;
-    const peers = peerRecords(6, (n) => ({ state: states[n - 1] as 'up', weight: n === 6 ? 0 : 1 }));
-    const holders = new Set(wantedPlacement(peers, 256, 2).flat());
-    expect([...holders].sort()).toEqual(['p1', 'p2', 'p5']);
+  test('removed, draining and out peers and those of no weight hold nothing, others that are down keep theirs', () => {
+    const notPlaced: Partial<PeerRecord>[] = [{ mode: 'draining' }, { state: 'removed' }, { weight: 0 }];
+    const out: Partial<PeerRecord> = { state: 'down', isOut: true };
+    const placed: Partial<PeerRecord>[] = [{}, { state: 'down' }, { mode: 'maintenance' }];
+    const all = [...placed, ...notPlaced, out];
+    const holders = new Set(
+      wantedPlacement(
+        peerRecords(all.length, (n) => all[n - 1] ?? {}),
+        256,
+        2,
+      ).flat(),
+    );
+    expect([...holders].sort()).toEqual(['p1', 'p2', 'p3']);
   });
 
   test('being down or up changes nothing', () => {

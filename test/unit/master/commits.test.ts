@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
 import type { ClusterMap } from '../../../src/cluster/map.js';
-import { createCluster, withSettings } from '../../../src/cluster/membership.js';
+import { createCluster } from '../../../src/cluster/membership.js';
+import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { Commits, type Transition } from '../../../src/master/commits.js';
 import type { MapStore } from '../../../src/master/map-store.js';

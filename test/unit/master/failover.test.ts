@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
-import type { ClusterMap, PeerRecord, PeerState } from '../../../src/cluster/map.js';
+import type { ClusterMap, PeerState } from '../../../src/cluster/map.js';
 import { timing } from '../../../src/core/timing.js';
 import { decideFailover } from '../../../src/master/failover.js';
 import type { Liveness, Membership } from '../../../src/master/membership.js';
+import { peerRecord, plainMap } from '../cluster/fixtures.js';
 
 const dead: Liveness = { state: 'down', sinceMs: 5000, reason: 'gone' };
 const alive = (answeredMs: number): Liveness => ({ state: 'alive', heardAtMs: answeredMs + 1, answeredMs });
@@ -13,13 +14,9 @@ function membership(members: Readonly<Record<string, Liveness>>): Membership {
 
 /** One slot led by p1 with everybody in sync. */
 function mapOf(states: Readonly<Record<string, PeerState>>): ClusterMap {
-  const peers = Object.entries(states).map(
-    ([id, state]): PeerRecord => ({
-      ...{ id, state, storeId: id, address: id, tokenAddress: id, zone: id, weight: 1, tokenWeight: 1, incarnation: 1 },
-    }),
-  );
+  const peers = Object.entries(states).map(([id, state], index) => peerRecord(index + 1, { id, state }));
   return {
-    ...{ clusterId: 'c', epoch: 9, lineage: 'l', masterIncarnation: 1, repairGraceMs: 0, quarantineMs: 0 },
+    ...plainMap,
     pool: { name: 'default', replicas: 3, minInSync: 1 },
     peers,
     slots: [{ slotEpoch: 5, term: 5, primary: 'p1', inSync: Object.keys(states), joining: [] }],

@@ -2,15 +2,15 @@ import { expect, it } from 'vitest';
 import type { ClusterMap, PeerRecord, SlotRecord } from '../../../src/cluster/map.js';
 import type { NewEvent } from '../../../src/master/events.js';
 import { eventsBetween, GatheredMoves, waitingSlots } from '../../../src/master/map-events.js';
+import { peerRecord, plainMap } from '../cluster/fixtures.js';
 
 function peer(id: string, more: Partial<PeerRecord> = {}): PeerRecord {
-  const place = { address: `${id}:1`, tokenAddress: `${id}:1`, zone: id, weight: 1, tokenWeight: 1 };
-  return { id, storeId: `store-${id}`, ...place, state: 'up', incarnation: 1, ...more };
+  return { ...peerRecord(1), id, storeId: `store-${id}`, address: `${id}:1`, zone: id, ...more };
 }
 
 function mapOf(peers: readonly PeerRecord[], slots: readonly Partial<SlotRecord>[]): ClusterMap {
   return {
-    ...{ clusterId: 'c', epoch: 9, lineage: 'l', masterIncarnation: 1, repairGraceMs: 0, quarantineMs: 0 },
+    ...plainMap,
     pool: { name: 'default', replicas: 2, minInSync: 1 },
     peers,
     slots: slots.map((slot) => ({ slotEpoch: 5, term: 5, primary: 'p1', inSync: ['p1', 'p2'], joining: [], ...slot })),

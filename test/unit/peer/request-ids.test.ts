@@ -10,6 +10,7 @@ import { EntryIndex } from '../../../src/peer/entry-index.js';
 import { Grants } from '../../../src/peer/grants.js';
 import type { Identity } from '../../../src/peer/identity.js';
 import { LedSlot } from '../../../src/peer/led-slot.js';
+import type { Pace } from '../../../src/peer/pace.js';
 import type { Repair } from '../../../src/peer/repair.js';
 import { Replica, type ReplicaParts } from '../../../src/peer/replica.js';
 import type { ReplicaLink } from '../../../src/peer/replica-link.js';
@@ -114,7 +115,7 @@ async function pair(shared: number) {
   const linkTo = (): ReplicaLink => ({ request }) as unknown as ReplicaLink;
   const led = new LedSlot({ me: 'p1', nowMs: () => 0, linkTo, onNewerRecordSomewhere: () => undefined }, 0, record);
   for (let given = 0; given < shared + 2000; given++) led.nextVersion();
-  const comparison = new Comparison({ index: primary.index, copies, repair: {} as Repair });
+  const comparison = new Comparison({ index: primary.index, copies, repair: {} as Repair, pace: {} as Pace });
   /** Resolves to how many keys were settled. */
   const compare = async (): Promise<number> => (await comparison.settleSlot(led, 'p2')).keys;
   const expectEqual = (): void => {

@@ -5,7 +5,8 @@ import { isRefusal } from '../../../src/core/errors.js';
 import { toEpoch } from '../../../src/core/ids.js';
 import { decodeMap, encodeMap } from '../../../src/protocol/map-codec.js';
 
-const states = ['up', 'down', 'draining', 'maintenance', 'removed'] as const;
+const states = ['up', 'down', 'removed'] as const;
+const modes = ['normal', 'draining', 'maintenance', 'normal'] as const;
 
 function peer(number: number): PeerRecord {
   return {
@@ -16,7 +17,11 @@ function peer(number: number): PeerRecord {
     tokenWeight: number,
     zone: `zone ${number} ü`,
     weight: number / 2,
+    flagZone: `zone ${number}`,
+    flagWeight: number,
     state: states[number % states.length] as PeerRecord['state'],
+    mode: modes[number % modes.length] as PeerRecord['mode'],
+    isOut: number % 2 === 0,
     incarnation: number * 7,
   };
 }
@@ -39,6 +44,8 @@ function clusterMap(slotCount: number, peerCount: number): ClusterMap {
     masterIncarnation: 4,
     repairGraceMs: 30_000,
     quarantineMs: 86_500_000,
+    repairBytesPerSecond: 8_000_000,
+    movesPaused: true,
     pool: { name: 'default', replicas: 3, minInSync: 2 },
     peers: Array.from({ length: peerCount }, (_, index) => peer(index + 1)),
     slots: Array.from({ length: slotCount }, (_, number) => slot(number, peerCount)),
@@ -91,7 +98,7 @@ describe('the map codec', () => {
 
   test('another format, a slot count that is no power of two and a peer listed twice are refused', () => {
     const bytes = encodeMap(clusterMap(16, 4));
-    expect(() => decodeMap(Uint8Array.from(bytes, (byte, at) => (at === 0 ? 2 : byte)))).toThrow('format 2');
+    expect(() => decodeMap(Uint8Array.from(bytes, (byte, at) => (at === 0 ? 1 : byte)))).toThrow('format 1');
     expect(() => decodeMap(encodeMap(clusterMap(15, 4)))).toThrow('power of two');
     const twice = clusterMap(16, 4);
     expect(() => decodeMap(encodeMap({ ...twice, peers: [...twice.peers, peer(1)] }))).toThrow('twice');

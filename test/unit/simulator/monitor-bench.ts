@@ -16,6 +16,7 @@ import {
 } from '../../../src/peer/entry.js';
 import { encodeNumber, idKey, seal, slotKey } from '../../../src/peer/index-layout.js';
 import { Monitor, type Teller } from '../../simulator/checks/monitor.js';
+import { peerRecord, plainMap } from '../cluster/fixtures.js';
 
 export const uploadId = toTimedId({ atMs: 1000, random: new Uint8Array(10).fill(3) });
 export const requestId = toTimedId({ atMs: 2000, random: new Uint8Array(10).fill(4) });
@@ -103,16 +104,14 @@ export class Bench {
     const before = this.map;
     const epoch = (before?.epoch ?? 0) + 1;
     const peers = ['p1', 'p2', 'p3'].map((id) => {
-      const address = `${id}:7421`;
-      const tokens = { tokenAddress: address, tokenWeight: 1, zone: id, weight: 1 };
-      return { id, storeId: storeOf(id), address, ...tokens, state: 'up', incarnation: 1 } as const;
+      return { ...peerRecord(1), id, storeId: storeOf(id), address: `${id}:7421`, zone: id };
     });
     const old = before?.slots[0] ?? { slotEpoch: epoch, term: epoch, primary: 'p1', inSync: ['p1'], joining: [] };
     const isLedAnew = slot.primary !== undefined && slot.primary !== old.primary;
     const record = { ...old, slotEpoch: epoch, term: isLedAnew ? epoch : old.term, ...slot };
     const minInSync = pool.minInSync ?? before?.pool.minInSync ?? 1;
     return {
-      ...{ clusterId: 'c', lineage: 'l', masterIncarnation: 1, repairGraceMs: 0, quarantineMs: 0 },
+      ...plainMap,
       ...{ epoch, peers, pool: { name: 'default', replicas: 2, minInSync }, slots: [record] },
     };
   }

@@ -1,0 +1,95 @@
+/** `dfs peer`: what an operator wants of one peer: drained, kept through a maintenance, weighed anew, removed. */
+import type { FileClient } from '../client/file-client.js';
+import type { ChangePeerOptions, PeerOperation } from '../client/operations.js';
+import type { ClusterStatus } from '../client/results.js';
+import { DfsError } from '../core/errors.js';
+import { finishChange, isSettled } from './change-text.js';
+import { type Context, defineCommand, type Given, toggle, usage } from './command.js';
+import { nearest } from './suggestion.js';
+
+const options = {
+  dryRun: toggle('only tell what would be moved'),
+  wait: toggle('return when it is done, at most after --deadline'),
+  yes: toggle('do not ask', 'y'),
+} as const;
+
+export const peer = defineCommand({
+  operands: [
+    { name: '<action>', about: 'drain, enable, maintenance, remove or set' },
+    { name: '<id>', about: 'the peer, as dfs peers shows it' },
+    { name: '[setting...]', about: 'with set: weight=2 zone=rack-7' },
+  ],
+  options,
+  examples: ['dfs peer drain p3 --wait', 'dfs peer remove p3', 'dfs peer set p2 weight=2 --dry-run'],
+  run: changePeer,
+});
+
+const actions = {
+  drain: 'Its copies move to other peers',
+  enable: 'It takes part as any other',
+  maintenance: 'While it is down, nothing is copied anew on others; `dfs peer enable` ends that',
+  remove: 'It is no peer of this cluster any more; its data folder may be deleted',
+  set: 'Set',
+} as const satisfies Partial<Record<PeerOperation, string>>;
+
+async function changePeer(
+  context: Context,
+  [action = '', id = '', ...settings]: readonly string[],
+  given: Given<typeof options>,
+): Promise<number> {
+  if (!isAction(action)) {
+    const meant = nearest(action, Object.keys(actions));
+    return usage(`"${action}" is no action`, meant === undefined ? 'See dfs peer --help' : `Did you mean ${meant}?`);
+  }
+  if (action !== 'set' && settings.length > 0) usage(`dfs peer ${action} takes no settings`);
+  const place = action === 'set' ? parsePlace(settings) : {};
+  const client = await context.connect();
+  if (action === 'remove' && !given.dryRun && !given.yes && !(await isMeant(context, id))) return 0;
+  if (action === 'drain' && !given.dryRun) await tellRisk(context, client, id);
+  const asked = { ...place, dryRun: given.dryRun, signal: context.interrupted };
+  const change = await client.operations.changePeer(id, action, asked);
+  const isOver = (status: ClusterStatus): boolean => (action === 'drain' ? isEmpty(status, id) : isSettled(status));
+  return finishChange(context, change, { done: actions[action], isAwaited: given.wait, isOver });
+}
+
+function isAction(text: string): text is keyof typeof actions {
+  return Object.hasOwn(actions, text);
+}
+
+function parsePlace(settings: readonly string[]): Pick<ChangePeerOptions, 'weight' | 'zone'> {
+  if (settings.length === 0) usage('Nothing is set', 'Give weight=NUMBER, zone=NAME or both');
+  const place: { weight?: number; zone?: string } = {};
+  for (const setting of settings) {
+    const [, name, value = ''] = /^([^=]*)=(.*)$/s.exec(setting) ?? [];
+    if (name === 'zone' && value !== '') place.zone = value;
+    else if (name === 'weight' && /^\d+(\.\d+)?$/.test(value)) place.weight = Number(value);
+    else usage(`"${setting}" is no setting of a peer`, 'Write weight=NUMBER or zone=NAME');
+  }
+  return place;
+}
+
+async function isMeant(context: Context, id: string): Promise<boolean> {
+  if (!context.terminal.input.isTerminal) {
+    usage('A removed peer cannot come back with its data', 'Add --yes to say that this is meant');
+  }
+  const question = `Remove ${id} from the cluster for good? [y/N] `;
+  return /^y(es)?$/i.test((await context.terminal.ask(question, context.interrupted)).trim());
+}
+
+/** Draining works also when it leaves fewer copies than wanted, but whoever asks for it should know. */
+async function tellRisk(context: Context, client: FileClient, id: string): Promise<void> {
+  const { peers, replicas } = await client.status({ signal: context.interrupted });
+  if (!peers.some((each) => each.id === id))
+    throw new DfsError('not-found', `No peer has the id ${id}`, { advice: 'See dfs peers' });
+  const others = peers.filter((each) => each.id !== id && each.state === 'up').length;
+  if (others < replicas) {
+    await context.output.tell(
+      `Only ${others} other peers run, for ${replicas} wanted copies: it keeps what they cannot take.`,
+    );
+  }
+}
+
+function isEmpty({ peers }: ClusterStatus, id: string): boolean {
+  const found = peers.find((each) => each.id === id);
+  return found === undefined || found.primarySlots + found.backupSlots + found.joiningSlots === 0;
+}

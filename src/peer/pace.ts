@@ -1,0 +1,44 @@
+/**
+ * Holds a flow of bytes to a speed that may change at any time: whoever wants to send waits for its turn.
+ */
+import { type Clock, sleep } from '../core/environment.js';
+
+/** So far the flow may run ahead of its speed: timers are coarse, and small pieces many. */
+const aheadMs = 20;
+/** A change of speed is felt after so long by who waits already. */
+const longestNapMs = 200;
+
+export class Pace {
+  readonly #clock: Clock;
+  readonly #bytesPerSecond: () => number;
+  #lastTurn: Promise<void> = Promise.resolve();
+  /** When what was let through so far will have had its time. */
+  #paidUntilMs = 0;
+
+  /** A speed of 0 is none: nobody waits. */
+  constructor(clock: Clock, bytesPerSecond: () => number) {
+    this.#clock = clock;
+    this.#bytesPerSecond = bytesPerSecond;
+  }
+
+  /** Resolves when so many bytes may go, in the order of asking. */
+  take(bytes: number): Promise<void> {
+    if (this.#bytesPerSecond() === 0) return Promise.resolve();
+    this.#lastTurn = this.#lastTurn.then(() => this.#turn(bytes));
+    return this.#lastTurn;
+  }
+
+  async #turn(bytes: number): Promise<void> {
+    for (;;) {
+      const speed = this.#bytesPerSecond();
+      const nowMs = this.#clock.monotonicMs();
+      if (speed === 0) return;
+      const waitMs = this.#paidUntilMs - nowMs;
+      if (waitMs <= aheadMs) {
+        this.#paidUntilMs = Math.max(this.#paidUntilMs, nowMs) + (bytes / speed) * 1000;
+        return;
+      }
+      await sleep(this.#clock, Math.min(longestNapMs, waitMs));
+    }
+  }
+}
