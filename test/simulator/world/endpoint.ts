@@ -282,7 +282,7 @@ export class Endpoint implements Connection {
   /** All there is, or part of it first: as the chunks of a stream may fall. */
   #read(): void {
     const handler = this.#handler;
-    if (handler === undefined || this.#isPaused) return;
+    if (handler === undefined || this.#isPaused || this.#isClosed) return;
     if (this.#decoder?.isPaused) this.#decode(this.#decoder, []);
     if (this.#isPaused || this.#isClosed) return;
     let count = this.#arrived.length;
@@ -342,8 +342,10 @@ export class Endpoint implements Connection {
   }
 
   #onViolation(violation: string): void {
+    // The frame before closed the connection: a session that is over admits nothing.
+    if (this.#isClosed) return;
     this.#network.world.complaints.push(`${this.process.name} closes a connection: ${violation}`);
-    if (!this.#isClosed) this.#close(violation, true);
+    this.#close(violation, true);
   }
 
   #close(reason: string, isViolation: boolean): void {
