@@ -20,7 +20,7 @@ export function withFocus(plan: Plan, focus: Focus): Plan {
   const setting = settled({ ...plan.setting, ...focus.setting });
   const chance = new Seeded(plan.seed ^ 0xf0c5);
   const faults = focus.faults === undefined ? plan.faults : bentFaults(plan, focus, chance);
-  const extra = focus.actions === undefined ? [] : clientsFor(plan, focus.actions, chance);
+  const extra = focus.actions === undefined ? [] : clientsFor(plan, { ...focus, actions: focus.actions }, chance);
   return { ...plan, setting, faults, clients: [...plan.clients, ...extra] };
 }
 
@@ -50,11 +50,12 @@ function everySecond({ setting }: Plan, chance: Seeded): readonly FaultStep[] {
   return steps;
 }
 
-function clientsFor(plan: Plan, actions: readonly ClientAction[], chance: Seeded): readonly ClientPlan[] {
-  const names = [...new Set(plan.clients.flatMap(({ steps }) => steps.map(({ name }) => name)))].filter(
-    (name) => !isMetadataName(name),
-  );
-  if (names.length === 0) names.push('name-0');
+function clientsFor(
+  plan: Plan,
+  { actions, ownNames }: Focus & { actions: readonly ClientAction[] },
+  chance: Seeded,
+): readonly ClientPlan[] {
+  const names = ownNames === undefined ? namesOf(plan) : Array.from({ length: ownNames }, (_, at) => `own-${at}`);
   return Array.from({ length: extraClients }, (_, at) => {
     const steps: ClientPlan['steps'][number][] = [];
     for (let sumMs = 0; sumMs < plan.setting.faultsForMs; ) {
@@ -64,4 +65,10 @@ function clientsFor(plan: Plan, actions: readonly ClientAction[], chance: Seeded
     }
     return { worker: `x${at}`, isSlow: false, steps };
   });
+}
+
+function namesOf({ clients }: Plan): readonly string[] {
+  const names = new Set(clients.flatMap(({ steps }) => steps.map(({ name }) => name)));
+  const contents = [...names].filter((name) => !isMetadataName(name));
+  return contents.length === 0 ? ['name-0'] : contents;
 }

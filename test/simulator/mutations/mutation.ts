@@ -23,6 +23,8 @@ export interface Focus {
   readonly points?: readonly PointName[];
   /** Two more clients do only these, one after another. */
   readonly actions?: readonly ClientAction[];
+  /** Those clients have so many names of their own, most of which are left alone for long; else all names there are. */
+  readonly ownNames?: number;
 }
 
 export interface Mutation {

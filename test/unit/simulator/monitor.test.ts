@@ -299,6 +299,17 @@ describe('a sweep', () => {
     expect(other.complaints).toHaveLength(1);
   });
 
+  it('of a tombstone that nobody was told of ends what was acknowledged before it', () => {
+    const bench = new Bench();
+    bench.store(['p1', 'p2'], recordOf(version(1, 1)));
+    const about = { slot: 0, term: 1, slotEpoch: 1, key: nameKey };
+    bench.at('p1', { point: 'ownEntryCommitted', ...about, version: version(1, 1) });
+    bench.store(['p1', 'p2'], tombstoneOf(version(1, 2)));
+    bench.at('p1', { point: 'sweeping', ...about, version: version(1, 2) });
+    bench.drop('p2', nameKey);
+    expect(bench.complaints).toEqual([]);
+  });
+
   it('of a tombstone whose request ids are still there is complained of', () => {
     const bench = new Bench();
     bench.store(['p1', 'p2'], tombstoneOf(version(1, 1)));
