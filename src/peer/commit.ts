@@ -131,7 +131,12 @@ export class Commits {
    * Takes back, everywhere it was sent, what could not be committed; then says why. While one replica has not confirmed
    * that, the outcome is unknown (F8).
    */
-  async #rollBack(led: LedSlot, entries: readonly Entry[], replication: Replication, cause: unknown): Promise<never> {
+  async #rollBack(
+    led: LedSlot,
+    entries: readonly [Entry, ...Entry[]],
+    replication: Replication,
+    cause: unknown,
+  ): Promise<never> {
     if (!(cause instanceof DfsError)) throw cause;
     if (led.isOver || isRefusal(cause, 'unknown-outcome')) throw outcomeUnknown(cause);
     replication.giveUp();
@@ -143,7 +148,8 @@ export class Commits {
     const failed = (await Promise.allSettled(settled)).find((each) => each.status === 'rejected');
     if (failed !== undefined && !(failed.reason instanceof DfsError)) throw failed.reason;
     if (led.isOver || failed !== undefined) throw outcomeUnknown(failed?.reason ?? cause);
-    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term });
+    const [{ key, version }] = entries;
+    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term, key, version });
     throw cause;
   }
 

@@ -12,6 +12,7 @@ import {
 } from '../../../src/core/ids.js';
 import type { LedView, Moment } from '../../../src/core/probe.js';
 import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../../src/peer/entry.js';
+import { ChangeWatch } from './invariants-change.js';
 import type { Monitor, Teller } from './monitor.js';
 import { entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
 
@@ -38,8 +39,8 @@ export class SlotWatch {
   readonly #effective = new Set<string>();
   /** "key version" of what a primary has begun to sweep. */
   readonly #swept = new Set<string>();
-  /** By key and request id: the version that is its effect. */
-  readonly #effects = new Map<string, string>();
+  /** What it hears of request ids comes from the disks. */
+  readonly changes: ChangeWatch;
   /** By slotEpoch. */
   readonly #standings = new Map<Epoch, Standing>();
   readonly #terms = new Map<Epoch, Standing>();
@@ -50,6 +51,7 @@ export class SlotWatch {
   constructor(monitor: Monitor, slot: SlotNumber) {
     this.#monitor = monitor;
     this.#slot = slot;
+    this.changes = new ChangeWatch((text) => this.#complain(text));
   }
 
   #complain(text: string): void {
@@ -70,9 +72,11 @@ export class SlotWatch {
 
   /** A write of the index became durable. */
   onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void {
+    if (!this.#monitor.isMember(this.#slot, disk)) return;
+    this.changes.onEntry(disk, key, after);
     const settled = this.#settled.get(key);
-    if (settled === undefined || !this.#monitor.isMember(this.#slot, disk)) return;
-    this.#checkHeld(disk, key, { after, settled, why: 'after a change there, though it is in sync' });
+    if (settled !== undefined)
+      this.#checkHeld(disk, key, { after, settled, why: 'after a change there, though it is in sync' });
   }
 
   /** Everything that was acknowledged must be there. */
@@ -130,6 +134,11 @@ export class SlotWatch {
       case 'acknowledging':
         this.#onAcknowledging(teller, moment);
         break;
+      case 'rolledBack': {
+        const members = this.#monitor.membersOf(this.#slot).map(({ disk }) => disk);
+        this.changes.onRolledBack(teller.name, moment, members);
+        break;
+      }
       case 'readCurrent':
         this.#onRead(teller, moment);
         break;
@@ -162,24 +171,8 @@ export class SlotWatch {
       this.#complain(`${teller.name} commits ${version} of ${nameOfKey(key)}; ${describe(held)} is durable there`);
     }
     this.#effective.add(`${key} ${formatVersion(moment.version)}`);
-    this.#noteEffect(teller, moment, 'commits');
+    this.changes.noteEffect(teller.name, moment, 'commits');
     this.#settle(teller, key, moment.version);
-  }
-
-  /** One request id has one effect. */
-  #noteEffect(teller: Teller, moment: At<'ownEntryCommitted' | 'acknowledging'>, does: string): void {
-    if (moment.requestId === undefined) return;
-    const key = keyText(moment.key);
-    const version = formatVersion(moment.version);
-    const request = `${key} ${toHex(moment.requestId)}`;
-    const known = this.#effects.get(request);
-    if (known === undefined) this.#effects.set(request, version);
-    else if (known !== version) {
-      const id = toHex(moment.requestId);
-      this.#complain(
-        `${teller.name} ${does} ${version} of ${nameOfKey(key)} for request ${id}, whose effect was ${known}`,
-      );
-    }
   }
 
   #onAcknowledging(teller: Teller, moment: At<'acknowledging'>): void {
@@ -190,7 +183,7 @@ export class SlotWatch {
     if (!this.#effective.has(`${key} ${version}`)) {
       this.#complain(`${teller.name} acknowledges ${what}, which never was the slot's`);
     }
-    this.#noteEffect(teller, moment, 'acknowledges');
+    this.changes.noteEffect(teller.name, moment, 'acknowledges');
     this.#checkReceipt(teller, moment, what);
     this.#checkSegments(teller, key);
     this.#settle(teller, key, moment.version);
@@ -302,7 +295,9 @@ export class SlotWatch {
   /** What a new primary holds is the slot's, and so is what it had in between: the ids tell of that (S4, F1). */
   #adopt(disk: WatchedDisk): void {
     for (const [key, held] of disk.entries) {
-      if (this.#monitor.slotWatchOf(key) === this) this.#effective.add(`${key} ${formatVersion(held.version)}`);
+      if (this.#monitor.slotWatchOf(key) !== this) continue;
+      this.#effective.add(`${key} ${formatVersion(held.version)}`);
+      this.changes.onAdopted(key, formatVersion(held.version));
     }
     for (const [row, version] of disk.ids) {
       const key = row.slice(4, -16);

@@ -11,6 +11,15 @@ import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
 import { deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targeted-faults.js';
+import {
+  lateBytes,
+  lateClient,
+  refusedAndGone,
+  refusedLate,
+  refusedSlowly,
+  refusedUnheard,
+  tornWrite,
+} from './write-faults.js';
 
 export class Faults {
   readonly #ward: Ward;
@@ -90,6 +99,13 @@ const acts = {
   'deafen-joiner': deafenJoiner,
   'fill-at-sweep': fillAtSweep,
   'join-amid-sweeps': joinAmidSweeps,
+  'late-bytes': lateBytes,
+  'late-client': lateClient,
+  'refused-slowly': refusedSlowly,
+  'refused-late': refusedLate,
+  'refused-unheard': refusedUnheard,
+  'refused-and-gone': refusedAndGone,
+  'torn-write': tornWrite,
   'pause-at-point': (fault) => atPoint(fault, (host) => pauseHost(fault, host)),
   crash: (fault) => crash(fault, fault.anyPeer()),
   'crash-primary': (fault) => crash(fault, fault.aPrimary()),

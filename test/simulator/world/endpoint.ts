@@ -10,27 +10,9 @@ import { limits } from '../../../src/core/limits.js';
 import type { Connection, ConnectionHandler, Frame } from '../../../src/core/network.js';
 import { FrameDecoder, WireViolation } from '../../../src/protocol/frame.js';
 import type { Seeded } from '../../contract/seeded.js';
-import { chunksOf, copyFrame, encodeFrame } from './frame-passing.js';
+import { type Batch, chunksOf, copyFrame, encodeFrame, type FrameItem, type Item } from './frame-passing.js';
 import type { SimNetwork } from './network.js';
 import type { SimProcess } from './virtual-clock.js';
-
-interface FrameItem {
-  readonly kind: 'frame';
-  /** Itself, or its bytes. */
-  readonly content: Frame | Buffer;
-  readonly sizeBytes: number;
-  readonly onFlushed: (() => void) | undefined;
-}
-
-type Item = FrameItem | { readonly kind: 'end'; readonly reason: string };
-
-/** What was sent in one go. */
-interface Batch {
-  readonly items: Item[];
-  readonly sentInEvent: number;
-  /** Its time has come; it arrives unless the link is cut. */
-  isDue: boolean;
-}
 
 export interface EndpointOptions {
   readonly localAddress: Address;
@@ -182,6 +164,18 @@ export class Endpoint implements Connection {
       const delayMs = this.#chance.isLikely(0.5) ? 0 : this.#chance.between(0, 50);
       this.#network.world.schedule(delayMs, () => end.#finish(reason, false), { process: end.process });
     }
+  }
+
+  /** Segments are lost: what is under way, and what follows, arrives so much later. */
+  stall(forMs: number): void {
+    this.#retransmitAtMs = Math.max(this.#retransmitAtMs, this.#network.world.nowMs + forMs);
+    this.#network.world.schedule(forMs, () => this.#advance());
+  }
+
+  /** Ends the connection for this side alone; what is under way still arrives. */
+  breakHere(reason: string): void {
+    if (!this.#isClosed) this.#post({ kind: 'end', reason: resetByOther });
+    this.#finish(reason, false);
   }
 
   onProcessDied(): void {
@@ -377,9 +371,7 @@ export class Endpoint implements Connection {
   }
 
   #wakeDrained(): void {
-    for (const wake of this.#drainWaiters.splice(0)) {
-      this.#network.world.schedule(0, wake, { process: this.process });
-    }
+    for (const wake of this.#drainWaiters.splice(0)) this.#network.world.schedule(0, wake, { process: this.process });
   }
 
   #finish(reason: string, isViolation: boolean): void {

@@ -129,6 +129,24 @@ export class SimNetwork {
     }
   }
 
+  /** What one host sends to another over the connections there are arrives so much later. */
+  stall(from: string, to: string, forMs: number): void {
+    for (const endpoint of this.#between(from, to)) endpoint.stall(forMs);
+  }
+
+  isUnderWay(from: string, to: string): boolean {
+    return this.#between(from, to).some(({ queuedBytes }) => queuedBytes > 0);
+  }
+
+  /** Breaks every connection to another host for one side alone, which may open others: its late bytes are for nobody. */
+  breakHere(from: string, to: string): void {
+    for (const endpoint of this.#between(from, to)) endpoint.breakHere('The connection was reset');
+  }
+
+  #between(from: string, to: string): readonly Endpoint[] {
+    return [...this.#endpoints].filter(({ host, remoteHost }) => host === from && remoteHost === to);
+  }
+
   /** The host falls silent with all its connections: to be called before its processes die. */
   hostDown(host: string): void {
     this.#downHosts.add(host);
