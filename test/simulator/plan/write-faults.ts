@@ -17,7 +17,7 @@ interface Target {
   readonly other: SimHost;
 }
 
-// --- Bytes that come late ----------------------------------------------------------------------------------------------
+// --- Bytes that come late --------------------------------------------------------------------------------------------
 
 /** A connection breaks for its sender only, who opens another: what it had sent arrives long after that. */
 async function sendLate(fault: Fault, from: SimHost, to: SimHost): Promise<void> {
@@ -48,7 +48,7 @@ export async function lateClient(fault: Fault): Promise<void> {
   if (clients.length > 0) await sendLate(fault, fault.chance.pick(clients), fault.aPrimary());
 }
 
-// --- Changes that are taken back ---------------------------------------------------------------------------------------
+// --- Changes that are taken back -------------------------------------------------------------------------------------
 
 /** For a moment one replica, or the primary, has no room, and something else goes wrong while that is taken back. */
 function refused(fault: Fault, alongside: (target: Target) => Promise<void>): Promise<void> {
@@ -118,7 +118,7 @@ export function refusedAndGone(fault: Fault): Promise<void> {
   return refused(fault, ({ slot }) => crashAtSettled(fault, slot));
 }
 
-// --- Changes that only some hold when their primary dies ---------------------------------------------------------------
+// --- Changes that only some hold when their primary dies -------------------------------------------------------------
 
 /** One replica gets it, another does not; then the primary dies, and its successor while it makes the others equal. */
 export function tornWrite(fault: Fault): Promise<void> {

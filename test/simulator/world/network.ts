@@ -138,7 +138,7 @@ export class SimNetwork {
     return this.#between(from, to).some(({ queuedBytes }) => queuedBytes > 0);
   }
 
-  /** Breaks every connection to another host for one side alone, which may open others: its late bytes are for nobody. */
+  /** Breaks every connection to another host for one side alone; what is under way still arrives. */
   breakHere(from: string, to: string): void {
     for (const endpoint of this.#between(from, to)) endpoint.breakHere('The connection was reset');
   }
