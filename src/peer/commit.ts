@@ -165,7 +165,7 @@ export class Commits {
 
   /**
    * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves
-   * to whether it did: not while a replica is joining.
+   * to whether it did: not while a replica is joining. What cannot be removed here is given back to the replicas.
    */
   removeEverywhere(led: LedSlot, entry: Entry): Promise<boolean> {
     return led.queue.run(queueKeyOf(entry.key), () =>
@@ -178,7 +178,13 @@ export class Commits {
         const asOf = led.asOf();
         const drop = (peer: PeerId) => led.ask(peer, 'settle', (fenced) => ({ ...fenced, key: entry.key, asOf }));
         await Promise.all(led.required().map(drop));
-        return this.#parts.index.remove(led.fence(), entry.key, entry.version);
+        try {
+          return await this.#parts.index.remove(led.fence(), entry.key, entry.version);
+        } catch (error) {
+          if (!isRefusal(error, 'no-space')) throw error;
+          await Promise.all(led.required().map((peer) => this.#settleAt(led, peer, entry.key)));
+          throw error;
+        }
       }),
     );
   }

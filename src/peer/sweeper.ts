@@ -155,6 +155,7 @@ export class Sweeper {
     const { leadership, oldIds, log } = this.#parts;
     const below = oldIds.keptFrom();
     if (below <= this.#droppedBelow) return;
+    let isDone = true;
     for (const led of leadership.all()) {
       if (!this.#canSweep(led)) continue;
       try {
@@ -164,8 +165,9 @@ export class Sweeper {
       } catch (error) {
         if (!(error instanceof DfsError)) throw error;
         log.debug({ slot: led.slot, error: error.message }, 'old request ids are dropped later');
+        isDone = false;
       }
     }
-    this.#droppedBelow = below;
+    if (isDone) this.#droppedBelow = below;
   }
 }

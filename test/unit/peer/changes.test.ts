@@ -2,7 +2,7 @@ import { expect, it } from 'vitest';
 import { toTimedId } from '../../../src/core/ids.js';
 import { keyOfName } from '../../../src/peer/entry.js';
 import { idKey } from '../../../src/peer/index-layout.js';
-import { deepComplaints } from '../../simulator/checks/deep-check.js';
+import { deepComplaints, orphanComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 import { watchRejections } from '../../simulator/world/rejections.js';
 
@@ -192,4 +192,25 @@ it('F19: a tombstone is swept everywhere, not before its request ids are', { tim
   const isSwept = (): boolean => cluster.peers.every((host) => scenario.entryOn(host, 'a') === undefined);
   expect(await world.runUntil(isSwept, 20 * 60_000)).toBe(true);
   expect(deepComplaints(cluster)).toEqual([]);
+});
+
+it('F19: what the primary has no room to remove stays at its replicas too', async () => {
+  const scenario = await Scenario.start({ replacedGraceMs: 1000 });
+  const { cluster, world } = scenario;
+  await scenario.put('a', new Uint8Array(1_200_000), { segmentBytes: 1024 * 1024 });
+  await world.until(scenario.client.delete('a'));
+  let isRefused = false;
+  cluster.points.arm({
+    point: 'sweeping',
+    skip: 0,
+    act: (host) => {
+      host.disk.commitFault = 'no-space';
+      isRefused = true;
+    },
+  });
+  expect(await world.runUntil(() => isRefused, 10_000)).toBe(true);
+  await world.runFor(100);
+  expect(deepComplaints(cluster)).toEqual([]);
+  await world.runFor(20_000);
+  expect(orphanComplaints(cluster)).toEqual([]);
 });
