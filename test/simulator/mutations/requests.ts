@@ -146,10 +146,10 @@ export const requestMutations: readonly Mutation[] = [
       {
         file: 'src/peer/write-path.js',
         find: `const led = await this.#parts.serving.route(header, deadlineMs);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.lookup(key);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
       },
       {
         file: 'src/peer/write-path.js',
@@ -170,10 +170,10 @@ export const requestMutations: readonly Mutation[] = [
       {
         file: 'src/peer/write-path.js',
         find: `const led = await this.#parts.serving.route(header, deadlineMs);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.findId(key, header.requestId);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
       },
       {
         file: 'src/peer/write-path.js',

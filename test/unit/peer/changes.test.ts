@@ -92,6 +92,23 @@ it('S6: a request id older than ids are kept is refused', async () => {
   expect(await scenario.codeOf(session.request('put', header, { payload, sums }))).toBe('expired-id');
 });
 
+it('S6: a request that waits for so long that its id is dropped meanwhile is refused', async () => {
+  const scenario = await Scenario.start();
+  const { cluster, world } = scenario;
+  const [backup] = scenario.backupsOf('a');
+  if (backup === undefined) throw new Error('There is a backup');
+  const session = await scenario.sessionTo(scenario.primaryOf('a'));
+  const one = scenario.putRequest('a', 'one');
+  const two = scenario.putRequest('a', 'two');
+  backup.syncMs = { leastMs: 2000, mostMs: 2000 };
+  const asked = [one, two, one].map((put) => scenario.codeOf(session.request('put', put.header, put)));
+  await world.runFor(50);
+  // As if they had waited for longer than ids are kept.
+  cluster.master.wallAheadMs += 20 * 60_000;
+  expect(await world.until(Promise.all(asked), 30_000)).toEqual(['done', 'expired-id', 'expired-id']);
+  expect(await scenario.get('a')).toBe('one');
+});
+
 it('F8: a full backup refuses the write after a confirmed roll-back, and reads and deletes go on', async () => {
   const scenario = await Scenario.start();
   const { cluster, world } = scenario;
