@@ -190,6 +190,10 @@ const acts = {
     else if (kind < 0.4) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
   },
+  /** The next thing that the master writes down, be it a map. */
+  'master-disk': async (fault) => {
+    fault.cluster.master.disk.smallFileFault = fault.chance.isLikely(0.5) ? 'no-space' : 'failure';
+  },
   /** The primary's own commit of what its replicas hold. */
   'full-primary': async (fault) => {
     fault.aPrimary().disk.commitFault = 'no-space';

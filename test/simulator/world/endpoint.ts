@@ -5,6 +5,7 @@
  * As with TCP: what is sent in one go arrives in one go, in order; a cut link only delays it, the longer the cut the
  * longer after its healing, so that an old connection may speak up when a newer one is in use already.
  */
+import { parseAddress } from '../../../src/core/address.js';
 import type { Address } from '../../../src/core/ids.js';
 import { limits } from '../../../src/core/limits.js';
 import type { Connection, ConnectionHandler, Frame } from '../../../src/core/network.js';
@@ -19,11 +20,13 @@ export interface EndpointOptions {
   readonly remoteAddress: Address;
   /** The connection's own. */
   readonly chance: Seeded;
+  /** The other end need not keep to the protocol, so what it sends are bytes. */
+  readonly isOfStranger?: boolean;
 }
 
 const headBytes = 100;
 const gatheredBytesMax = 8 * 1024;
-const roomBytes = limits.replyBytesInFlightMax / 2;
+const roomBytes = (): number => limits.replyBytesInFlightMax / 2;
 const retransmitMs = 200;
 /** A sender waits for about as long as the cut has lasted before it tries again, up to this. */
 const retransmitMsMax = 8000;
@@ -41,6 +44,7 @@ export class Endpoint implements Connection {
   readonly process: SimProcess;
   readonly #network: SimNetwork;
   readonly #chance: Seeded;
+  readonly #isOfStranger: boolean;
   #other: Endpoint | undefined;
   #handler: ConnectionHandler | undefined;
   readonly #decoder: FrameDecoder | undefined;
@@ -71,10 +75,11 @@ export class Endpoint implements Connection {
     this.process = process;
     this.localAddress = options.localAddress;
     this.remoteAddress = options.remoteAddress;
-    this.host = hostOf(options.localAddress);
-    this.remoteHost = hostOf(options.remoteAddress);
+    this.host = parseAddress(options.localAddress).host;
+    this.remoteHost = parseAddress(options.remoteAddress).host;
     this.#chance = options.chance;
-    if (network.usesCodec) {
+    this.#isOfStranger = options.isOfStranger === true;
+    if (network.carriesBytes(this)) {
       this.#decoder = new FrameDecoder({
         admit: (head, payloadBytes) => this.#handler?.admit(head, payloadBytes),
         onFrame: (frame) => {
@@ -116,8 +121,15 @@ export class Endpoint implements Connection {
     this.#post({ kind: 'frame', content, sizeBytes, onFlushed }, sizeBytes);
   }
 
+  /** What need be no frame, from a stranger. */
+  sendBytes(content: Buffer): void {
+    if (this.#isClosed || this.#isEnding) return;
+    this.queuedBytes += content.length;
+    this.#post({ kind: 'frame', content, sizeBytes: content.length, onFlushed: undefined }, content.length);
+  }
+
   drained(): Promise<void> {
-    if (this.#isClosed || this.queuedBytes <= roomBytes) return Promise.resolve();
+    if (this.#isClosed || this.queuedBytes <= roomBytes()) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
   }
 
@@ -338,7 +350,8 @@ export class Endpoint implements Connection {
   #onViolation(violation: string): void {
     // The frame before closed the connection: a session that is over admits nothing.
     if (this.#isClosed) return;
-    this.#network.world.complaints.push(`${this.process.name} closes a connection: ${violation}`);
+    const text = `${this.process.name} closes a connection: ${violation}`;
+    if (!this.#isOfStranger) this.#network.world.complaints.push(text);
     this.#close(violation, true);
   }
 
@@ -367,7 +380,7 @@ export class Endpoint implements Connection {
     this.queuedBytes -= item.sizeBytes;
     this.#takenBytes += item.sizeBytes;
     this.#flushed(item);
-    if (this.queuedBytes <= roomBytes) this.#wakeDrained();
+    if (this.queuedBytes <= roomBytes()) this.#wakeDrained();
   }
 
   #wakeDrained(): void {
@@ -384,8 +397,4 @@ export class Endpoint implements Connection {
     this.#handler?.onClose(reason, isViolation);
     if (this.#underWay.length === 0) this.#network.onGone(this);
   }
-}
-
-function hostOf(address: Address): string {
-  return address.slice(0, address.lastIndexOf(':'));
 }

@@ -41,7 +41,9 @@ const usualBytesPerMs = 100_000;
 
 export class SimNetwork {
   readonly world: World;
-  readonly usesCodec: boolean;
+  readonly #usesCodec: boolean;
+  /** Hosts that need not keep to the protocol: what goes to and from them are bytes. */
+  readonly strangers = new Set<string>();
   readonly #listening = new Map<Address, Listening>();
   readonly #downHosts = new Set<string>();
   /** "from to" of links that carry nothing. */
@@ -55,7 +57,7 @@ export class SimNetwork {
   constructor(world: World, options: NetworkOptions = {}) {
     const { delay = { leastMs: 0.05, mostMs: 1 }, usesCodec = false } = options;
     this.world = world;
-    this.usesCodec = usesCodec;
+    this.#usesCodec = usesCodec;
     this.#delay = delay;
   }
 
@@ -94,6 +96,14 @@ export class SimNetwork {
 
   restore(host: string): void {
     this.#slow.delete(host);
+  }
+
+  isSlow(host: string): boolean {
+    return this.#slow.has(host);
+  }
+
+  carriesBytes({ host, remoteHost }: { readonly host: string; readonly remoteHost: string }): boolean {
+    return this.#usesCodec || this.strangers.has(host) || this.strangers.has(remoteHost);
   }
 
   isOpen(from: string, to: string): boolean {
@@ -217,7 +227,12 @@ export class SimNetwork {
     const isStill = outcome !== 'refused' && !outcome.process.isDead && this.#listening.get(address) === outcome;
     if (!isStill) throw new ConnectFailure(`Nobody listens on ${address}`, true);
     const calling = new Endpoint(this, process, { localAddress, remoteAddress: address, chance });
-    const called = new Endpoint(this, outcome.process, { localAddress: address, remoteAddress: localAddress, chance });
+    const called = new Endpoint(this, outcome.process, {
+      localAddress: address,
+      remoteAddress: localAddress,
+      chance,
+      isOfStranger: this.strangers.has(host),
+    });
     calling.connectTo(called);
     called.connectTo(calling);
     // The kernel accepts for the program, which may be paused.
