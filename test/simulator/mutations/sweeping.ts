@@ -21,12 +21,19 @@ const deleting: Focus = {
   points: ['sweeping', 'idsDropped', 'settled', 'required', 'comparedAgain'],
 };
 
-/** Most tombstones are left alone until they are due, so that they go while faults and writes are under way. */
+/** Many tombstones are due at once, while faults and writes are under way; the first that goes sets off more. */
 const sweepingTombstones: Focus = {
-  ...deleting,
-  faults: ['join-amid-sweeps', 'fill-at-sweep', 'slow-disk', 'flap', 'fill-at-sweep', 'join-amid-sweeps'],
-  actions: [{ kind: 'put', sizeBytes: 100 }, { kind: 'delete' }],
-  ownNames: 200,
+  setting: { ...deleting.setting, idsKeptForMs: 1500 },
+  faults: ['join-amid-sweeps', 'fill-at-sweep', 'join-amid-sweeps', 'slow-disk', 'flap'],
+  rounds: {
+    clients: 4,
+    names: 40,
+    steps: [
+      { action: { kind: 'put', sizeBytes: 100 }, times: 10 },
+      { action: { kind: 'delete' }, times: 25 },
+      { action: { kind: 'put', sizeBytes: 100 }, at: 'sweeping', times: 3 },
+    ],
+  },
 };
 
 export const sweepingMutations: readonly Mutation[] = [

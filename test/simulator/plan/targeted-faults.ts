@@ -72,12 +72,10 @@ export function fillAtSweep(fault: Fault): Promise<void> {
 
 /** A replica is gone and comes back while its primary sweeps, for which the disk takes its time. */
 export function joinAmidSweeps(fault: Fault): Promise<void> {
-  const { chance } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const replica = replicaOf(fault, moment);
     if (replica === undefined) return;
-    await Promise.all([crash(fault, replica, 300), fault.sleep(chance.between(0, 300))]);
-    await withSlowDisk(fault, primary);
+    await Promise.all([withSlowDisk(fault, primary), crash(fault, replica, 300)]);
   };
   return atPoint(fault, strike, 'sweeping');
 }
