@@ -28,6 +28,7 @@ export class Clients {
   readonly #working = new Set<string>();
   readonly #steps = new Map<string, number>();
   readonly #answered = new Set<string>();
+  readonly #early = new Map<string, Worker>();
   #isStopping = false;
 
   constructor(cluster: SimCluster, plans: readonly ClientPlan[]) {
@@ -36,11 +37,30 @@ export class Clients {
     this.names = [...new Set(plans.flatMap(({ steps }) => steps.map(({ name }) => name)))];
   }
 
+  /** Those that come before the first peer: each asks for something, which it gets when there are peers. */
+  async startEarly(): Promise<void> {
+    for (const plan of this.#plans.filter(({ isEarly }) => isEarly === true)) {
+      const worker = await this.#newWorker(plan);
+      this.#early.set(plan.worker, worker);
+      const working = `${plan.worker}, early`;
+      this.#working.add(working);
+      worker.beEarly(plan.steps[0]?.name ?? 'name-0').then(
+        () => this.#working.delete(working),
+        (error: unknown) => this.#cluster.world.complaints.push(`Client ${working} failed: ${(error as Error).stack}`),
+      );
+    }
+    if (this.#early.size > 0) await this.#cluster.world.runFor(20);
+  }
+
+  async #newWorker(plan: ClientPlan): Promise<Worker> {
+    const client = await this.#cluster.client(plan.timeoutMs);
+    if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
+    return new Worker(this, plan.worker, client);
+  }
+
   async start(): Promise<void> {
     for (const plan of this.#plans) {
-      const client = await this.#cluster.client(plan.timeoutMs);
-      if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
-      const worker = new Worker(this, plan.worker, client);
+      const worker = this.#early.get(plan.worker) ?? (await this.#newWorker(plan));
       this.#working.add(plan.worker);
       this.#work(worker, plan.steps).then(
         () => this.#working.delete(plan.worker),
