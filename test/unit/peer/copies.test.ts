@@ -122,6 +122,27 @@ describe('damage', () => {
     expect(deepComplaints(cluster)).toEqual([]);
   });
 
+  it('S5, S7: bytes that were lost for a replica come back with whoever has them', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    const { cluster, world } = scenario;
+    const primary = scenario.primaryOf('a');
+    const [holder, joiner] = scenario.backupsOf('a');
+    if (holder === undefined || joiner === undefined) throw new Error('A slot with three copies has two backups');
+    joiner.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 3000);
+    await scenario.put('a', large);
+    holder.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 1, 3000);
+    const restore = primary.disk.rotFile(fileOf(scenario, primary, 'a'), 100_000);
+    joiner.start();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 5000);
+    restore();
+    expect(deepComplaints(cluster)).toHaveLength(1);
+    holder.start();
+    await cluster.untilWhole();
+    expect(await world.runUntil(() => deepComplaints(cluster).length === 0, 10_000)).toBe(true);
+  });
+
   it('F1, F10: an entry comes back with the id of the request that wrote it', async () => {
     const scenario = await Scenario.start();
     const { cluster, world } = scenario;
