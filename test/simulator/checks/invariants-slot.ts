@@ -13,6 +13,7 @@ import {
 import type { LedView, Moment } from '../../../src/core/probe.js';
 import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../../src/peer/entry.js';
 import { ChangeWatch } from './invariants-change.js';
+import { SweepWatch } from './invariants-sweep.js';
 import type { Monitor, Teller } from './monitor.js';
 import { entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
 
@@ -37,10 +38,9 @@ export class SlotWatch {
   readonly #settled = new Map<string, HeldEntry>();
   /** "key version" of everything that ever was the slot's. */
   readonly #effective = new Set<string>();
-  /** "key version" of what a primary has begun to sweep. */
-  readonly #swept = new Set<string>();
+  readonly #sweeps = new SweepWatch((text) => this.#complain(text));
   /** What it hears of request ids comes from the disks. */
-  readonly changes: ChangeWatch;
+  readonly changes = new ChangeWatch((text) => this.#complain(text));
   /** By slotEpoch. */
   readonly #standings = new Map<Epoch, Standing>();
   readonly #terms = new Map<Epoch, Standing>();
@@ -51,7 +51,6 @@ export class SlotWatch {
   constructor(monitor: Monitor, slot: SlotNumber) {
     this.#monitor = monitor;
     this.#slot = slot;
-    this.changes = new ChangeWatch((text) => this.#complain(text));
   }
 
   #complain(text: string): void {
@@ -68,15 +67,22 @@ export class SlotWatch {
     for (const { peer, disk } of this.#monitor.membersOf(this.#slot)) {
       this.checkMember(disk, `though map ${map.epoch} has ${peer} in sync`);
     }
+    this.#sweeps.checkMembers(this.#members());
   }
 
   /** A write of the index became durable. */
   onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void {
     if (!this.#monitor.isMember(this.#slot, disk)) return;
     this.changes.onEntry(disk, key, after);
+    const term = this.#monitor.map?.slots[this.#slot]?.term;
+    if (after === undefined) this.#sweeps.onGone(key, { disk, term, members: this.#members() });
     const settled = this.#settled.get(key);
     if (settled !== undefined)
       this.#checkHeld(disk, key, { after, settled, why: 'after a change there, though it is in sync' });
+  }
+
+  #members(): readonly WatchedDisk[] {
+    return this.#monitor.membersOf(this.#slot).map(({ disk }) => disk);
   }
 
   /** Everything that was acknowledged must be there. */
@@ -92,7 +98,7 @@ export class SlotWatch {
   ): void {
     const { after, settled, why } = held;
     if (after !== undefined && compareVersions(after.version, settled.version) >= 0) return;
-    const isSwept = settled.kind !== 'record' && this.#swept.has(`${key} ${formatVersion(settled.version)}`);
+    const isSwept = settled.kind !== 'record' && this.#sweeps.covers(key, settled);
     if (after === undefined && isSwept) return;
     this.#complain(
       `${disk.host} holds ${describe(after)} of ${nameOfKey(key)}, of which ${describe(settled)} was acknowledged or ` +
@@ -134,11 +140,9 @@ export class SlotWatch {
       case 'acknowledging':
         this.#onAcknowledging(teller, moment);
         break;
-      case 'rolledBack': {
-        const members = this.#monitor.membersOf(this.#slot).map(({ disk }) => disk);
-        this.changes.onRolledBack(teller.name, moment, members);
+      case 'rolledBack':
+        this.changes.onRolledBack(teller.name, moment, this.#members());
         break;
-      }
       case 'readCurrent':
         this.#onRead(teller, moment);
         break;
@@ -236,7 +240,7 @@ export class SlotWatch {
 
   checkSegment(key: string, whose: string): void {
     const settled = this.#settled.get(key);
-    const isSwept = settled !== undefined && this.#swept.has(`${key} ${formatVersion(settled.version)}`);
+    const isSwept = settled !== undefined && this.#sweeps.covers(key, settled);
     if (settled === undefined || isSwept) {
       this.#complain(`${nameOfKey(key)} of ${whose}, was ${isSwept ? 'swept' : 'never stored'}`);
     }
@@ -245,7 +249,7 @@ export class SlotWatch {
   #onSweeping(teller: Teller, moment: At<'sweeping'>): void {
     const key = keyText(moment.key);
     const held = teller.disk.entries.get(key);
-    this.#swept.add(`${key} ${formatVersion(moment.version)}`);
+    this.#sweeps.begin(key, { version: moment.version, by: teller.disk, term: moment.term });
     // A new primary may sweep what nobody was told of and nobody has read since.
     this.#settle(teller, key, moment.version);
     if (held?.kind === 'segment') this.#checkNotNamed(teller, key, held);
@@ -272,7 +276,7 @@ export class SlotWatch {
   neededOf(key: string): HeldEntry | undefined {
     const settled = this.#settled.get(key);
     if (settled === undefined) return undefined;
-    const held = this.#monitor.membersOf(this.#slot).map(({ disk }) => disk.entries.get(key));
+    const held = this.#members().map(({ entries }) => entries.get(key));
     const isNewer = (each?: HeldEntry): boolean =>
       each !== undefined && compareVersions(each.version, settled.version) > 0;
     return held.length > 0 && held.every((each) => isNewer(each)) ? undefined : settled;
