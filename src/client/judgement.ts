@@ -56,7 +56,7 @@ export function judge(attempt: FailedAttempt): Judgement {
   const { error, isChange, wasOpen } = attempt;
   const { code } = error;
   const isOpen = isChange && (wasOpen || (attempt.wasSent && leavesOpen.has(code)));
-  if (code === 'cancelled') return { step: attempt.wasSent ? 'wait' : 'fail', isOpen };
+  if (code === 'cancelled') return { step: attempt.wasSent ? 'wait' : failure(isOpen), isOpen };
   if (code === 'expired-id') return { step: wasOpen ? 'unknown' : 'renew-id', isOpen };
   if (code === 'wrong-cluster') return { step: attempt.isMapConfirmed ? failure(isOpen) : 'look-for-map', isOpen };
   if (code === 'wrong-version' || code === 'failed') return { step: failure(isOpen), isOpen };

@@ -38,7 +38,7 @@ type PrimaryMoment =
   /** All members are equal and all old leases have run out. */
   | ({ readonly point: 'levelled' } & Leading)
   | { readonly point: 'serving'; readonly led: LedView }
-  | ({ readonly point: 'sealed' | 'steppedDown' | 'handoverDrained' | 'rolledBack' | 'idsDropped' } & Leading)
+  | ({ readonly point: 'sealed' | 'steppedDown' | 'handoverDrained' | 'idsDropped' } & Leading)
   /** A joining replica: every write needs it; it was compared once more; the master is asked to add it. */
   | ({ readonly point: 'required' | 'comparedAgain' | 'askedToAdd'; readonly peer: PeerId } & Leading);
 
@@ -49,6 +49,8 @@ type ChangeMoment =
   /** One replica answered that it holds the change. */
   | ({ readonly point: 'replicated'; readonly peer: PeerId } & Leading)
   | ({ readonly point: 'allReplicasAnswered' } & Leading & EntryFacts)
+  /** It was taken back everywhere, and is about to be refused. */
+  | ({ readonly point: 'rolledBack' } & Leading & EntryFacts)
   /** Replicas are about to be told to drop the entry. */
   | ({ readonly point: 'sweeping' } & Leading & EntryFacts)
   /** The change is visible. */

@@ -131,7 +131,12 @@ export class Commits {
    * Takes back, everywhere it was sent, what could not be committed; then says why. While one replica has not confirmed
    * that, the outcome is unknown (F8).
    */
-  async #rollBack(led: LedSlot, entries: readonly Entry[], replication: Replication, cause: unknown): Promise<never> {
+  async #rollBack(
+    led: LedSlot,
+    entries: readonly [Entry, ...Entry[]],
+    replication: Replication,
+    cause: unknown,
+  ): Promise<never> {
     if (!(cause instanceof DfsError)) throw cause;
     if (led.isOver || isRefusal(cause, 'unknown-outcome')) throw outcomeUnknown(cause);
     replication.giveUp();
@@ -143,7 +148,8 @@ export class Commits {
     const failed = (await Promise.allSettled(settled)).find((each) => each.status === 'rejected');
     if (failed !== undefined && !(failed.reason instanceof DfsError)) throw failed.reason;
     if (led.isOver || failed !== undefined) throw outcomeUnknown(failed?.reason ?? cause);
-    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term });
+    const [{ key, version }] = entries;
+    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term, key, version });
     throw cause;
   }
 
@@ -159,7 +165,7 @@ export class Commits {
 
   /**
    * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves
-   * to whether it did: not while a replica is joining.
+   * to whether it did: not while a replica is joining. What cannot be removed here is given back to the replicas.
    */
   removeEverywhere(led: LedSlot, entry: Entry): Promise<boolean> {
     return led.queue.run(queueKeyOf(entry.key), () =>
@@ -172,7 +178,13 @@ export class Commits {
         const asOf = led.asOf();
         const drop = (peer: PeerId) => led.ask(peer, 'settle', (fenced) => ({ ...fenced, key: entry.key, asOf }));
         await Promise.all(led.required().map(drop));
-        return this.#parts.index.remove(led.fence(), entry.key, entry.version);
+        try {
+          return await this.#parts.index.remove(led.fence(), entry.key, entry.version);
+        } catch (error) {
+          if (!isRefusal(error, 'no-space')) throw error;
+          await Promise.all(led.required().map((peer) => this.#settleAt(led, peer, entry.key)));
+          throw error;
+        }
       }),
     );
   }

@@ -92,6 +92,7 @@ export function buildEngine(parts: EngineParts): Engine {
   const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const uploads = new Uploads({ ...shared, replacedGraceMs: parts.replacedGraceMs, sweepAfterMs: parts.sweepAfterMs });
+  const reads = new ReadPath({ ...shared, copies, replica, holds: (slot) => holds(maps.map, me, slot) });
   return {
     index,
     leadership,
@@ -99,13 +100,14 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...shared, copies, replica, holds: (slot) => holds(maps.map, me, slot) }),
+    reads,
     surplus: new Surplus({ ...shared, probe: environment.probe, store: parts.index }),
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
+      reads,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

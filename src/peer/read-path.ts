@@ -189,14 +189,21 @@ export class ReadPath {
   }
 
   #repairLater(key: EntryKey): void {
+    void this.repair(key);
+  }
+
+  /** Tries to bring back the copy here, unless that is under way. Never rejects. */
+  async repair(key: EntryKey): Promise<void> {
     const text = keyText(key);
     if (this.#repairing.has(text)) return;
     this.#repairing.add(text);
-    this.#repairNow(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key)
-      .catch((error: unknown) =>
-        this.#parts.log.warn({ error: String(error) }, 'a damaged copy could not be repaired yet'),
-      )
-      .finally(() => this.#repairing.delete(text));
+    try {
+      await this.#repairNow(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
+    } catch (error) {
+      this.#parts.log.warn({ error: String(error) }, 'a damaged copy could not be repaired yet');
+    } finally {
+      this.#repairing.delete(text);
+    }
   }
 }
 

@@ -79,9 +79,7 @@ export class Repair {
     const { index, copies, log } = this.#parts;
     const found = index.lookup(key);
     const version = found.state === 'present' ? found.entry.version : undefined;
-    // A version never names two contents: of exactly that one a joining replica's copy is as good as a member's.
-    const joining = version === undefined ? [] : (record?.joining ?? []);
-    const holders = [...(record?.inSync ?? []), ...joining].filter((peer) => peer !== this.#parts.me());
+    const holders = holdersIn(record, version).filter((peer) => peer !== this.#parts.me());
     const fetched = await this.#fetch(fence, key, version, holders);
     if (fetched === undefined) {
       refuse('integrity', `A copy in slot ${fence.slot} is damaged and no other holder has a good one now`, {
@@ -125,4 +123,15 @@ export class Repair {
     }
     return best;
   }
+}
+
+/**
+ * A version never names two contents: of exactly that one the copy of a joining replica, or of a peer that has left, is
+ * as good as a member's.
+ */
+function holdersIn(record: SlotRecord | undefined, version: Version | undefined): readonly PeerId[] {
+  if (record === undefined) return [];
+  const { inSync, joining, removed = [] } = record;
+  if (version === undefined) return inSync;
+  return [...new Set([...inSync, ...joining, ...removed.map(({ peer }) => peer)])];
 }

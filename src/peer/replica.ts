@@ -98,7 +98,11 @@ export class Replica {
     if (!isEntryKey(key)) refuse('invalid', 'The key is not one of an entry');
     const { index, copies, admission } = this.#parts;
     return this.queue.run(queueKeyOf(key), async () => {
-      if (given === undefined) return { header: { ignored: await index.settle(fence, key, asOf, undefined) } };
+      if (given === undefined) {
+        const ignored = await index.settle(fence, key, asOf, undefined);
+        this.#parts.probe?.at({ point: 'settled', slot: fence.slot, key, isIgnored: ignored });
+        return { header: { ignored } };
+      }
       const held = this.#versionOf(key);
       // A roll-back finds most replicas as they should be, and a full one must be able to say so.
       if (held !== undefined && compareVersions(held, given.version) === 0) return { header: { ignored: false } };

@@ -165,10 +165,11 @@ export class WritePath {
     checkFileName(header);
     const key = keyOfName(header);
     this.#checkSlot(key, header.slot);
-    this.#checkAge(header.requestId);
     const mark = { id: header.requestId, contentHash: hashOf([Buffer.from(request.name), ...asked]) };
     const led = await this.#parts.serving.route(header, deadlineMs);
     return led.queue.run(queueKeyOf(key), async () => {
+      // Not before: while it waited here, the id of its first attempt may have been dropped.
+      this.#checkAge(header.requestId);
       // What a retry, a condition or an absent name is answered from must be current.
       const isPlain = request.name === 'put' && header.ifVersion === undefined && request.header.ifAbsent !== true;
       const known = this.#parts.index.findId(key, header.requestId);

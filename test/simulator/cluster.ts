@@ -35,11 +35,18 @@ export interface ClusterOptions {
   /** How far the wall clock of the first peer is ahead. */
   readonly wallAheadMs?: number;
   readonly reads?: 'lease' | 'confirm';
+  /** In how many zones the peers are; each has its own when absent. */
+  readonly zones?: number;
+  /** Some peers should lead more than others. */
+  readonly isUneven?: boolean;
+  /** A peer that has joined listens at another port with every start. */
+  readonly isMoving?: boolean;
   readonly trace?: Trace;
 }
 
 const masterHost = '10.0.0.100';
-const masterAddress: Address = `${masterHost}:7420`;
+export const masterAddress: Address = `${masterHost}:7420`;
+const peerPort = 7421;
 /** Of one connection: all that a sender may have been granted, and the small writes it needs no grant for. */
 const queuedBytesMax = limits.replicationCreditBytes + limits.smallWritesBytesMax;
 
@@ -56,6 +63,7 @@ export class SimCluster {
   /** Where the next crash or pause may be put. */
   readonly points = new Points<SimHost>();
   #running: Master | undefined;
+  readonly #ports = new Map<SimHost, number>();
   readonly #runningPeers = new Map<SimHost, Peer>();
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
@@ -75,10 +83,7 @@ export class SimCluster {
     const { peers, spares = 0 } = options;
     const hosts = Array.from({ length: peers + spares }, (_, at) => {
       const name = `10.0.0.${at + 1}`;
-      const host: SimHost = this.#host(
-        name,
-        this.#peerProgram(name, () => host),
-      );
+      const host: SimHost = this.#host(name, this.#peerProgram(name, { host: () => host, place: this.#placeOf(at) }));
       return host;
     });
     this.peers = hosts.slice(0, peers);
@@ -86,9 +91,10 @@ export class SimCluster {
     this.spares = hosts.slice(peers);
   }
 
-  /** Starts everything and resolves when every slot is as it should be. */
-  async start(limitMs = 60_000): Promise<void> {
+  /** Starts everything and resolves when every slot is as it should be; `early` is done before there is any peer. */
+  async start(limitMs = 60_000, early = async (): Promise<void> => undefined): Promise<void> {
     this.master.start();
+    await early();
     for (const peer of this.peers) {
       peer.start();
       await this.world.runFor(30);
@@ -107,7 +113,7 @@ export class SimCluster {
 
   hostOf(id: PeerId | undefined): SimHost {
     const address = this.map?.peers.find((peer) => peer.id === id)?.address;
-    const host = this.joined.find(({ name }) => address === `${name}:7421`);
+    const host = this.joined.find(({ name }) => address?.startsWith(`${name}:`));
     if (host === undefined) throw new Error(`No host runs peer ${id}`);
     return host;
   }
@@ -215,7 +221,21 @@ export class SimCluster {
     };
   }
 
-  #peerProgram(name: string, host: () => SimHost): Program {
+  #placeOf(at: number): { zone: string; weight: number } {
+    const { zones = Number.POSITIVE_INFINITY, isUneven = false } = this.options;
+    return {
+      zone: `zone-${Math.floor(at / 2) % zones}-${zones > 9 ? at : ''}`,
+      weight: isUneven ? ([1, 2, 0.5][at % 3] ?? 1) : 1,
+    };
+  }
+
+  /** An empty store is told from a new peer by the address that it had. */
+  #portOf(host: SimHost, hasJoined: boolean): number {
+    if (hasJoined && this.options.isMoving === true) this.#ports.set(host, peerPort + (host.starts % 3));
+    return this.#ports.get(host) ?? peerPort;
+  }
+
+  #peerProgram(name: string, of: { host: () => SimHost; place: { zone: string; weight: number } }): Program {
     const {
       sweepAfterMs = 24 * 3_600_000,
       replacedGraceMs = 600_000,
@@ -229,10 +249,9 @@ export class SimCluster {
         environment,
         { folder, bytes: disk.openBytes(world) },
         {
-          listen: `${name}:7421`,
+          listen: `${name}:${this.#portOf(of.host(), folder.identity.peerId !== undefined)}`,
           masters: [masterAddress],
-          zone: name,
-          weight: 1,
+          ...of.place,
           reads,
           reserveBytes,
           sweepAfterMs,
@@ -243,7 +262,7 @@ export class SimCluster {
           onFatal,
         },
       );
-      this.#runningPeers.set(host(), peer);
+      this.#runningPeers.set(of.host(), peer);
       return peer;
     };
   }

@@ -53,6 +53,17 @@ const equalWithinMs = 10_000;
 const sweptWithinMs = 90_000;
 const virtualMsMin = 30_000;
 
+const shortOfMemory = {
+  clientCreditBytes: 100_000,
+  replicationCreditBytes: 100_000,
+  smallWritesBytesMax: 500,
+  replyBytesInFlightMax: 200_000,
+  requestsInFlightMax: 64,
+  comparePageRowsMax: 3,
+  idPageRowsMax: 3,
+  listPageRowsMax: 3,
+} as const satisfies Partial<Record<keyof typeof limits, number>>;
+
 /** The same plan does the same again. */
 export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<PlanResult> {
   const { setting } = plan;
@@ -63,7 +74,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const watch = new MapWatch(cluster);
   const clients = new Clients(cluster, plan.clients);
   try {
-    await cluster.start();
+    await cluster.start(undefined, () => clients.startEarly());
     await clients.start();
     const faults = new Faults(cluster, plan.faults);
     faults.start();
@@ -133,7 +144,7 @@ function slotOf(name: string, slots: number): number {
  */
 function setParameters({ idsKeptForMs, isShortOfMemory }: Setting): () => void {
   const { requestIdMaxAgeMs, idTableMs, idKeepMs } = timing;
-  const { clientCreditBytes, replicationCreditBytes, smallWritesBytesMax } = limits;
+  const usual = { ...limits };
   const share = idsKeptForMs / idKeepMs;
   Object.assign(timing, {
     requestIdMaxAgeMs: requestIdMaxAgeMs * share,
@@ -141,11 +152,11 @@ function setParameters({ idsKeptForMs, isShortOfMemory }: Setting): () => void {
     idKeepMs: idKeepMs * share,
   });
   if (isShortOfMemory) {
-    Object.assign(limits, { clientCreditBytes: 100_000, replicationCreditBytes: 100_000, smallWritesBytesMax: 500 });
+    Object.assign(limits, shortOfMemory);
   }
   return () => {
     Object.assign(timing, { requestIdMaxAgeMs, idTableMs, idKeepMs });
-    Object.assign(limits, { clientCreditBytes, replicationCreditBytes, smallWritesBytesMax });
+    Object.assign(limits, usual);
   };
 }
 

@@ -4,6 +4,7 @@
 import { connectClient, type FileClient } from '../../src/client/file-client.js';
 import { isRefusal } from '../../src/core/errors.js';
 import type { Address } from '../../src/core/ids.js';
+import type { SmallFiles } from '../../src/core/storage.js';
 import type { SimCluster } from './cluster.js';
 import { SimHost, type Started } from './world/sim-host.js';
 
@@ -14,6 +15,7 @@ export class SimClient {
   readonly host: SimHost;
   #client: FileClient | undefined;
   #onConnected: (() => void)[] = [];
+  #beforeStart: ((files: SmallFiles) => Promise<void>) | undefined;
 
   /** `timeoutMs`: how long a call waits for an answer. */
   constructor(cluster: SimCluster, name: string, options: { masters: readonly Address[]; timeoutMs: number }) {
@@ -28,6 +30,7 @@ export class SimClient {
       }),
       program: async (environment, { disk, world }): Promise<Started> => {
         const cacheFiles = disk.openSmallFiles(world);
+        await this.#beforeStart?.(cacheFiles);
         let client: FileClient | undefined;
         while (client === undefined) {
           // Nobody answers and nothing is cached: as a person would, it tries again.
@@ -49,9 +52,10 @@ export class SimClient {
     return this.#client;
   }
 
-  /** Resolves when a new process of the client knows the cluster. */
-  restart(): Promise<void> {
+  /** Resolves when a new process of the client knows the cluster; `before` may change what it finds on its disk. */
+  restart(before?: (files: SmallFiles) => Promise<void>): Promise<void> {
     this.host.crash();
+    this.#beforeStart = before;
     this.#client = undefined;
     const connected = new Promise<void>((resolve) => this.#onConnected.push(resolve));
     this.host.start();

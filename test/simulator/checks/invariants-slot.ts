@@ -12,6 +12,8 @@ import {
 } from '../../../src/core/ids.js';
 import type { LedView, Moment } from '../../../src/core/probe.js';
 import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../../src/peer/entry.js';
+import { ChangeWatch } from './invariants-change.js';
+import { SweepWatch } from './invariants-sweep.js';
 import type { Monitor, Teller } from './monitor.js';
 import { entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
 
@@ -36,10 +38,9 @@ export class SlotWatch {
   readonly #settled = new Map<string, HeldEntry>();
   /** "key version" of everything that ever was the slot's. */
   readonly #effective = new Set<string>();
-  /** "key version" of what a primary has begun to sweep. */
-  readonly #swept = new Set<string>();
-  /** By key and request id: the version that is its effect. */
-  readonly #effects = new Map<string, string>();
+  readonly #sweeps = new SweepWatch((text) => this.#complain(text));
+  /** What it hears of request ids comes from the disks. */
+  readonly changes = new ChangeWatch((text) => this.#complain(text));
   /** By slotEpoch. */
   readonly #standings = new Map<Epoch, Standing>();
   readonly #terms = new Map<Epoch, Standing>();
@@ -66,21 +67,28 @@ export class SlotWatch {
     for (const { peer, disk } of this.#monitor.membersOf(this.#slot)) {
       this.checkMember(disk, `though map ${map.epoch} has ${peer} in sync`);
     }
+    this.#sweeps.checkMembers(this.#members());
   }
 
   /** A write of the index became durable. */
   onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void {
+    if (!this.#monitor.isMember(this.#slot, disk)) return;
+    this.changes.onEntry(disk, key, after);
+    const term = this.#monitor.map?.slots[this.#slot]?.term;
+    if (after === undefined) this.#sweeps.onGone(key, { disk, term, members: this.#members() });
     const settled = this.#settled.get(key);
-    if (settled === undefined || !this.#monitor.isMember(this.#slot, disk)) return;
-    const why = `after a change there, though it is in sync`;
-    this.#checkHeld(disk, key, { after, settled, why });
+    if (settled !== undefined)
+      this.#checkHeld(disk, key, { after, settled, why: 'after a change there, though it is in sync' });
+  }
+
+  #members(): readonly WatchedDisk[] {
+    return this.#monitor.membersOf(this.#slot).map(({ disk }) => disk);
   }
 
   /** Everything that was acknowledged must be there. */
   checkMember(disk: WatchedDisk, why: string): void {
-    for (const [key, settled] of this.#settled) {
-      this.#checkHeld(disk, key, { after: disk.entries.get(key), settled, why });
-    }
+    const { entries } = disk;
+    for (const [key, settled] of this.#settled) this.#checkHeld(disk, key, { after: entries.get(key), settled, why });
   }
 
   #checkHeld(
@@ -90,7 +98,7 @@ export class SlotWatch {
   ): void {
     const { after, settled, why } = held;
     if (after !== undefined && compareVersions(after.version, settled.version) >= 0) return;
-    const isSwept = settled.kind !== 'record' && this.#swept.has(`${key} ${formatVersion(settled.version)}`);
+    const isSwept = settled.kind !== 'record' && this.#sweeps.covers(key, settled);
     if (after === undefined && isSwept) return;
     this.#complain(
       `${disk.host} holds ${describe(after)} of ${nameOfKey(key)}, of which ${describe(settled)} was acknowledged or ` +
@@ -132,6 +140,9 @@ export class SlotWatch {
       case 'acknowledging':
         this.#onAcknowledging(teller, moment);
         break;
+      case 'rolledBack':
+        this.changes.onRolledBack(teller.name, moment, this.#members());
+        break;
       case 'readCurrent':
         this.#onRead(teller, moment);
         break;
@@ -164,24 +175,8 @@ export class SlotWatch {
       this.#complain(`${teller.name} commits ${version} of ${nameOfKey(key)}; ${describe(held)} is durable there`);
     }
     this.#effective.add(`${key} ${formatVersion(moment.version)}`);
-    this.#noteEffect(teller, moment, 'commits');
+    this.changes.noteEffect(teller.name, moment, 'commits');
     this.#settle(teller, key, moment.version);
-  }
-
-  /** One request id has one effect. */
-  #noteEffect(teller: Teller, moment: At<'ownEntryCommitted' | 'acknowledging'>, does: string): void {
-    if (moment.requestId === undefined) return;
-    const key = keyText(moment.key);
-    const version = formatVersion(moment.version);
-    const request = `${key} ${toHex(moment.requestId)}`;
-    const known = this.#effects.get(request);
-    if (known === undefined) this.#effects.set(request, version);
-    else if (known !== version) {
-      const id = toHex(moment.requestId);
-      this.#complain(
-        `${teller.name} ${does} ${version} of ${nameOfKey(key)} for request ${id}, whose effect was ${known}`,
-      );
-    }
   }
 
   #onAcknowledging(teller: Teller, moment: At<'acknowledging'>): void {
@@ -192,7 +187,7 @@ export class SlotWatch {
     if (!this.#effective.has(`${key} ${version}`)) {
       this.#complain(`${teller.name} acknowledges ${what}, which never was the slot's`);
     }
-    this.#noteEffect(teller, moment, 'acknowledges');
+    this.changes.noteEffect(teller.name, moment, 'acknowledges');
     this.#checkReceipt(teller, moment, what);
     this.#checkSegments(teller, key);
     this.#settle(teller, key, moment.version);
@@ -230,10 +225,11 @@ export class SlotWatch {
     this.#complain(`a receipt for ${counted.what} counts ${counted.peer}, where ${describe(held)} is durable`);
   }
 
-  /** A file is acknowledged only with all its segments. */
+  /** A file is acknowledged only with all its segments, unless it is told late of what was replaced long ago. */
   #checkSegments(teller: Teller, key: string): void {
     const held = teller.disk.entries.get(key);
-    if (held?.kind !== 'record') return;
+    const newest = this.#settled.get(key);
+    if (held?.kind !== 'record' || (newest && compareVersions(held.version, newest.version) < 0)) return;
     const upload = uploadOf(key, held);
     if (upload === undefined) return;
     for (let index = 1; index < upload.segments; index++) {
@@ -244,7 +240,7 @@ export class SlotWatch {
 
   checkSegment(key: string, whose: string): void {
     const settled = this.#settled.get(key);
-    const isSwept = settled !== undefined && this.#swept.has(`${key} ${formatVersion(settled.version)}`);
+    const isSwept = settled !== undefined && this.#sweeps.covers(key, settled);
     if (settled === undefined || isSwept) {
       this.#complain(`${nameOfKey(key)} of ${whose}, was ${isSwept ? 'swept' : 'never stored'}`);
     }
@@ -253,7 +249,9 @@ export class SlotWatch {
   #onSweeping(teller: Teller, moment: At<'sweeping'>): void {
     const key = keyText(moment.key);
     const held = teller.disk.entries.get(key);
-    this.#swept.add(`${key} ${formatVersion(moment.version)}`);
+    this.#sweeps.begin(key, { version: moment.version, by: teller.disk, term: moment.term });
+    // A new primary may sweep what nobody was told of and nobody has read since.
+    this.#settle(teller, key, moment.version);
     if (held?.kind === 'segment') this.#checkNotNamed(teller, key, held);
     if (held?.kind === 'tombstone') {
       const ids = [...teller.disk.ids.keys()].filter((row) => row.slice(4, -16) === key);
@@ -278,7 +276,7 @@ export class SlotWatch {
   neededOf(key: string): HeldEntry | undefined {
     const settled = this.#settled.get(key);
     if (settled === undefined) return undefined;
-    const held = this.#monitor.membersOf(this.#slot).map(({ disk }) => disk.entries.get(key));
+    const held = this.#members().map(({ entries }) => entries.get(key));
     const isNewer = (each?: HeldEntry): boolean =>
       each !== undefined && compareVersions(each.version, settled.version) > 0;
     return held.length > 0 && held.every((each) => isNewer(each)) ? undefined : settled;
@@ -302,7 +300,9 @@ export class SlotWatch {
   /** What a new primary holds is the slot's, and so is what it had in between: the ids tell of that (S4, F1). */
   #adopt(disk: WatchedDisk): void {
     for (const [key, held] of disk.entries) {
-      if (this.#monitor.slotWatchOf(key) === this) this.#effective.add(`${key} ${formatVersion(held.version)}`);
+      if (this.#monitor.slotWatchOf(key) !== this) continue;
+      this.#effective.add(`${key} ${formatVersion(held.version)}`);
+      this.changes.onAdopted(key, formatVersion(held.version));
     }
     for (const [row, version] of disk.ids) {
       const key = row.slice(4, -16);

@@ -2,7 +2,14 @@
  * What the monitor knows of one disk: its own record of everything that became durable there, made from what the disk
  * tells, so that neither a cache of the program nor a rotten byte can deceive it.
  */
-import { type Epoch, formatVersion, type SlotNumber, type StoreId, type Version } from '../../../src/core/ids.js';
+import {
+  type Epoch,
+  formatVersion,
+  type SlotNumber,
+  type StoreId,
+  toHex,
+  type Version,
+} from '../../../src/core/ids.js';
 import type { FileId, IndexTable } from '../../../src/core/storage.js';
 import { decodeValue, decodeVersion, keyText, type StoredEntry } from '../../../src/peer/entry.js';
 import { decodeNumber, slotOfSlotKey } from '../../../src/peer/index-layout.js';
@@ -18,6 +25,8 @@ export interface HeldEntry {
 
 export interface DiskEvents {
   onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void;
+  /** A request id stands for a version of a key. */
+  onId(key: string, id: { readonly request: string; readonly version: string }): void;
   /** It says which store it is, and which start of its program this is. */
   onStore(disk: WatchedDisk, store: { storeId: StoreId; incarnation: number }): void;
   complain(text: string): void;
@@ -87,7 +96,7 @@ export class WatchedDisk {
         break;
       case 'ids':
         if (value === undefined) this.ids.delete(key);
-        else this.ids.set(key, formatVersion(decodeVersion(value.subarray(sealBytes, sealBytes + 16))));
+        else this.#onId(key, formatVersion(decodeVersion(value.subarray(sealBytes, sealBytes + 16))));
         break;
       case 'meta':
         if (key === 'store' && value !== undefined) this.#onStore(value);
@@ -108,6 +117,13 @@ export class WatchedDisk {
       );
     }
     this.#events.onEntry(this, key, after);
+  }
+
+  /** A row's key: number of its table u32, key of the entry, request id in 16 bytes. */
+  #onId(row: string, version: string): void {
+    this.ids.set(row, version);
+    const request = toHex(Buffer.from(row.slice(-16), 'latin1'));
+    this.#events.onId(row.slice(4, -16), { request, version });
   }
 
   #onPromise(key: string, value: Uint8Array | undefined): void {

@@ -68,6 +68,7 @@ export class Monitor {
     if (disk === undefined) {
       disk = new WatchedDisk(host, {
         onEntry: (of, key, after) => this.#slotOfKey(key)?.onEntry(of, key, after),
+        onId: (key, id) => this.#slotOfKey(key)?.changes.onId(key, id),
         onStore: (of) => this.#checkStore(of),
         complain: (text) => this.complain(text),
       });

@@ -5,6 +5,7 @@ import { Seeded } from '../../contract/seeded.js';
 import {
   type ClientAction,
   type ClientPlan,
+  type ClientStep,
   type FaultStep,
   isMetadataName,
   type Plan,
@@ -15,13 +16,16 @@ import type { Focus } from './mutation.js';
 const bentShare = 0.7;
 const atPointShare = 1 / 3;
 const extraClients = 2;
+/** For one after another, as a rule. */
+const pointAwaitedMs = 1000;
 
 export function withFocus(plan: Plan, focus: Focus): Plan {
   const setting = settled({ ...plan.setting, ...focus.setting });
   const chance = new Seeded(plan.seed ^ 0xf0c5);
   const faults = focus.faults === undefined ? plan.faults : bentFaults(plan, focus, chance);
   const extra = focus.actions === undefined ? [] : clientsFor(plan, focus.actions, chance);
-  return { ...plan, setting, faults, clients: [...plan.clients, ...extra] };
+  const rounds = focus.rounds === undefined ? [] : clientsInRounds(plan, focus.rounds, chance);
+  return { ...plan, setting, faults, clients: [...plan.clients, ...extra, ...rounds] };
 }
 
 /** Numbers that fit each other. */
@@ -56,12 +60,29 @@ function clientsFor(plan: Plan, actions: readonly ClientAction[], chance: Seeded
   );
   if (names.length === 0) names.push('name-0');
   return Array.from({ length: extraClients }, (_, at) => {
-    const steps: ClientPlan['steps'][number][] = [];
+    const steps: ClientStep[] = [];
     for (let sumMs = 0; sumMs < plan.setting.faultsForMs; ) {
       const afterMs = Math.round(chance.between(0, 200));
       sumMs += afterMs + 5;
       steps.push({ afterMs, name: chance.pick(names), action: chance.pick(actions) });
     }
     return { worker: `x${at}`, isSlow: false, steps };
+  });
+}
+
+function clientsInRounds(plan: Plan, rounds: NonNullable<Focus['rounds']>, chance: Seeded): readonly ClientPlan[] {
+  const names = Array.from({ length: rounds.names }, (_, at) => `own-${at}`);
+  return Array.from({ length: rounds.clients }, (_, at) => {
+    const steps: ClientStep[] = [];
+    for (let sumMs = 0; sumMs < plan.setting.faultsForMs; ) {
+      for (const { times, ...step } of rounds.steps) {
+        for (let time = 0; time < times; time++) {
+          const afterMs = Math.round(chance.between(0, 10));
+          sumMs += afterMs + (step.at === undefined ? 5 : pointAwaitedMs);
+          steps.push({ afterMs, name: chance.pick(names), ...step });
+        }
+      }
+    }
+    return { worker: `y${at}`, isSlow: false, steps };
   });
 }

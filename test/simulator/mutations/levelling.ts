@@ -155,7 +155,7 @@ export const levellingMutations: readonly Mutation[] = [
         replace: 'queue = { run: (_key, task) => task() };',
       },
     ],
-    focus: { ...promotedTwice, faults: ['reset', 'cut-primary', 'slow-disk', 'pause', 'flap'] },
+    focus: { ...promotedTwice, faults: ['refused-late', 'late-bytes'], points: [] },
   },
   {
     name: 'no-queue-at-the-replica',
@@ -171,9 +171,9 @@ export const levellingMutations: readonly Mutation[] = [
     ],
     focus: {
       setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
-      faults: ['full-once', 'slow-disk', 'reset', 'cut-primary', 'full-disk'],
+      faults: ['refused-slowly'],
       actions: [
-        { kind: 'put', sizeBytes: 1_200_000 },
+        { kind: 'put', sizeBytes: 70_000 },
         { kind: 'put', sizeBytes: 100 },
       ],
     },

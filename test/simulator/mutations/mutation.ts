@@ -3,7 +3,7 @@
  */
 import type { PointName } from '../../../src/core/probe.js';
 import type { FaultKind } from '../plan/faults.js';
-import type { ClientAction, Setting } from '../plan/plan.js';
+import type { ClientAction, ClientStep, Setting } from '../plan/plan.js';
 
 /** One replacement in a compiled file. */
 export interface Edit {
@@ -23,6 +23,12 @@ export interface Focus {
   readonly points?: readonly PointName[];
   /** Two more clients do only these, one after another. */
   readonly actions?: readonly ClientAction[];
+  /** Still more clients go through the same steps again and again, close together, with names of their own. */
+  readonly rounds?: {
+    readonly clients: number;
+    readonly names: number;
+    readonly steps: readonly (Pick<ClientStep, 'action' | 'at'> & { readonly times: number })[];
+  };
 }
 
 export interface Mutation {

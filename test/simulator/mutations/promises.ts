@@ -184,6 +184,6 @@ export const promiseMutations: readonly Mutation[] = [
       },
       indexWithoutVersionCheck,
     ],
-    focus: { faults: ['reset', 'cut-primary', 'pause', 'slow-disk', 'pause-many'] },
+    focus: { ...threeCopies, faults: ['late-bytes', 'late-bytes', 'reset'], points: [] },
   },
 ];

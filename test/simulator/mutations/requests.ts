@@ -16,6 +16,13 @@ const lateRetries: Focus = {
   points: ['settled', 'ownEntryCommitted', 'acknowledging', 'allReplicasAnswered', 'replicated'],
 };
 
+/** What is under way when a primary dies reaches one replica, and the next primary dies while it levels that. */
+const tornWrites: Focus = {
+  setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
+  faults: ['torn-write', 'torn-write', 'refused-and-gone'],
+  actions: [{ kind: 'put', sizeBytes: 100 }, { kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }],
+};
+
 /** Otherwise ids that differ would be levelled without end, and be found by that. */
 const digestsWithoutIds: Edit = {
   file: 'src/peer/request-ids.js',
@@ -76,7 +83,7 @@ export const requestMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    focus: { ...lateRetries, setting: { ...lateRetries.setting, replicas: 3 } },
+    focus: tornWrites,
   },
   {
     name: 'copy-without-its-request-id',
@@ -89,7 +96,7 @@ export const requestMutations: readonly Mutation[] = [
         replace: 'const mark = {};',
       },
     ],
-    focus: { ...lateRetries, setting: { ...lateRetries.setting, replicas: 3 } },
+    focus: tornWrites,
   },
   {
     name: 'ids-die-when-overwritten',
@@ -139,10 +146,10 @@ export const requestMutations: readonly Mutation[] = [
       {
         file: 'src/peer/write-path.js',
         find: `const led = await this.#parts.serving.route(header, deadlineMs);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.lookup(key);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
       },
       {
         file: 'src/peer/write-path.js',
@@ -163,10 +170,10 @@ export const requestMutations: readonly Mutation[] = [
       {
         file: 'src/peer/write-path.js',
         find: `const led = await this.#parts.serving.route(header, deadlineMs);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
         replace: `const led = await this.#parts.serving.route(header, deadlineMs);
           const early = this.#parts.index.findId(key, header.requestId);
-          return led.queue.run(queueKeyOf(key), async () => { // What a retry`,
+          return led.queue.run(queueKeyOf(key), async () => { // Not before`,
       },
       {
         file: 'src/peer/write-path.js',
@@ -246,7 +253,8 @@ export const requestMutations: readonly Mutation[] = [
     ],
     focus: {
       ...lateRetries,
-      faults: ['stop', 'cut-client', 'cut-client', 'flap-fast'],
+      faults: ['late-client'],
+      points: [],
       actions: [{ kind: 'put', sizeBytes: 100, condition: 'if-absent' }, { kind: 'delete' }],
     },
   },

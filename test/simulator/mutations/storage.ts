@@ -47,7 +47,7 @@ export const storageMutations: readonly Mutation[] = [
         replace: 'storeId: known?.storeId ?? toHex(parts.random.bytes(16)),',
       },
     ],
-    focus: powerCuts,
+    focus: { ...powerCuts, faults: ['lose-index', 'flap', 'lose-index', 'crash'] },
   },
   {
     name: 'entry-before-its-bytes',

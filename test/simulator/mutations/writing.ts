@@ -9,10 +9,10 @@ const losingPrimaries: Focus = {
   points: ['replicated', 'allReplicasAnswered', 'ownEntryCommitted', 'acknowledging'],
 };
 
-/** Replicas say no to some writes, large ones among them. */
+/** Replicas say no to some writes, large ones among them, which others hold. */
 const refusing: Focus = {
   setting: { peers: 3, replicas: 3, minInSync: 1, slots: 1 },
-  faults: ['full-once', 'full-once', 'full-disk', 'slow-disk', 'crash-twice', 'reset', 'crash-primary'],
+  faults: ['full-once', 'full-disk', 'refused-slowly', 'refused-slowly', 'refused-late', 'refused-unheard'],
   actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'put', sizeBytes: 1_200_000 }, { kind: 'get' }],
   points: ['replicated', 'replicaCommitted', 'replicaStaged', 'rolledBack', 'settled'],
 };
@@ -151,7 +151,7 @@ export const writingMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    focus: refusing,
+    focus: { ...refusing, faults: ['refused-unheard'], points: [] },
   },
   {
     name: 'refused-without-roll-back',
@@ -171,7 +171,11 @@ export const writingMutations: readonly Mutation[] = [
     rules: ['F8'],
     breaks: 'A roll-back is sent while bytes of the write still wait for credit, and arrives before them.',
     edits: [{ file: 'src/peer/commit.js', find: 'await replication.answeredBy(peer);', replace: '' }],
-    focus: refusing,
+    focus: {
+      setting: { ...refusing.setting, isShortOfMemory: true },
+      faults: ['refused-slowly'],
+      actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'put', sizeBytes: 70_000 }, { kind: 'delete' }],
+    },
   },
   {
     name: 'given-up-write-sent-again',

@@ -1,6 +1,7 @@
 /**
  * Clients that do what a plan says and remember what they were told, in the form the checker reads.
  */
+import type { PointName } from '../../../src/core/probe.js';
 import { isAnswered, type Operation } from '../../checker/history.js';
 import { makeBody } from '../../failover/body.js';
 import type { SimCluster } from '../cluster.js';
@@ -13,6 +14,8 @@ const oftenSteps = 20;
 /** Of the link of a slow client: 4 Mbit/s. */
 const slowBytesPerMs = 500;
 const lastReader = 'last';
+/** A point that nobody reaches for so long is waited for no more. */
+const reachedWithinMs = 3000;
 
 export class Clients {
   readonly #operations: Operation[] = [];
@@ -25,6 +28,7 @@ export class Clients {
   readonly #working = new Set<string>();
   readonly #steps = new Map<string, number>();
   readonly #answered = new Set<string>();
+  readonly #early = new Map<string, Worker>();
   #isStopping = false;
 
   constructor(cluster: SimCluster, plans: readonly ClientPlan[]) {
@@ -33,11 +37,30 @@ export class Clients {
     this.names = [...new Set(plans.flatMap(({ steps }) => steps.map(({ name }) => name)))];
   }
 
+  /** Those that come before the first peer: each asks for something, which it gets when there are peers. */
+  async startEarly(): Promise<void> {
+    for (const plan of this.#plans.filter(({ isEarly }) => isEarly === true)) {
+      const worker = await this.#newWorker(plan);
+      this.#early.set(plan.worker, worker);
+      const working = `${plan.worker}, early`;
+      this.#working.add(working);
+      worker.beEarly(plan.steps[0]?.name ?? 'name-0').then(
+        () => this.#working.delete(working),
+        (error: unknown) => this.#cluster.world.complaints.push(`Client ${working} failed: ${(error as Error).stack}`),
+      );
+    }
+    if (this.#early.size > 0) await this.#cluster.world.runFor(20);
+  }
+
+  async #newWorker(plan: ClientPlan): Promise<Worker> {
+    const client = await this.#cluster.client(plan.timeoutMs);
+    if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
+    return new Worker(this, plan.worker, client);
+  }
+
   async start(): Promise<void> {
     for (const plan of this.#plans) {
-      const client = await this.#cluster.client(plan.timeoutMs);
-      if (plan.isSlow) this.#cluster.network.slowDown(client.host.name, slowBytesPerMs);
-      const worker = new Worker(this, plan.worker, client);
+      const worker = this.#early.get(plan.worker) ?? (await this.#newWorker(plan));
       this.#working.add(plan.worker);
       this.#work(worker, plan.steps).then(
         () => this.#working.delete(plan.worker),
@@ -133,9 +156,18 @@ export class Clients {
     }
   }
 
+  #reached(point: PointName): Promise<void> {
+    const { points, world } = this.#cluster;
+    return new Promise((resolve) => {
+      points.arm({ point, skip: 0, act: () => void world.schedule(0, resolve) });
+      world.schedule(reachedWithinMs, resolve);
+    });
+  }
+
   async #work(worker: Worker, steps: readonly ClientStep[]): Promise<void> {
-    for (const { afterMs, name, action } of steps) {
+    for (const { afterMs, at, name, action } of steps) {
       await worker.sleep(afterMs);
+      if (at !== undefined) await this.#reached(at);
       if (this.#isStopping) return;
       this.#steps.set(worker.name, (this.#steps.get(worker.name) ?? 0) + 1);
       this.#cluster.trace?.(`    ${worker.name} begins ${action.kind} of ${name}`);

@@ -17,11 +17,18 @@ export async function withSlowDisk(fault: Fault, host: SimHost): Promise<void> {
   host.syncMs = usualSyncMs;
 }
 
-/**
- * The host's store, emptied when its process ended, or only its index lost: a new store either way. Only when others
- * hold all it holds, as the map says by then.
- */
-export async function wipe(fault: Fault): Promise<void> {
+/** The host's store, emptied when its process ended, or only its index lost: a new store either way. */
+export function wipe(fault: Fault): Promise<void> {
+  return loseStore(fault, fault.chance.isLikely(0.7) ? (host) => host.wipe() : ({ disk }) => disk.loseIndex());
+}
+
+/** The folder still says which store it was. */
+export function loseIndex(fault: Fault): Promise<void> {
+  return loseStore(fault, ({ disk }) => disk.loseIndex());
+}
+
+/** Only when others hold all it holds, as the map says by then. */
+async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
   if (ward.isWounded || ward.isRotting || cluster.map === undefined) return;
   const host = fault.anyPeer();
@@ -36,8 +43,7 @@ export async function wipe(fault: Fault): Promise<void> {
   const map = cluster.master.isPaused ? undefined : cluster.map;
   const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
   const isLost = isElsewhere && !ward.isRotting && host.starts === starts;
-  if (isLost && chance.isLikely(0.7)) host.wipe();
-  else if (isLost) host.disk.loseIndex();
+  if (isLost) lose(host);
   host.start();
   const isKnown = (): boolean =>
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
@@ -62,7 +68,7 @@ export async function loseDisk(fault: Fault): Promise<void> {
   const host = fault.chance.isLikely(0.5) ? fault.aPrimary() : fault.anyPeer();
   host.crash({ isHost: true });
   host.wipe();
-  await fault.sleep(fault.chance.between(1, 2000));
+  await fault.sleep(fault.chance.isLikely(0.5) ? fault.chance.between(1, 100) : fault.chance.between(1, 2000));
   host.start();
 }
 

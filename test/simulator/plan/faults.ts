@@ -4,12 +4,22 @@
  * Nothing is done that the promises do not cover: a disk is lost or rotten only where others are known to hold all
  * that it holds, and one at a time; but for plans that expect a loss.
  */
-import type { Moment, PointName } from '../../../src/core/probe.js';
 import type { SimCluster } from '../cluster.js';
 import type { SimHost } from '../world/sim-host.js';
-import { failReads, loseDisk, rotEntries, rotFiles, wipe, wipeAtOnce, withDisk, withSlowDisk } from './disk-faults.js';
+import { failReads, loseDisk, loseIndex, rotEntries, rotFiles, wipe, withDisk, withSlowDisk } from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
+import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
+import { deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targeted-faults.js';
+import {
+  lateBytes,
+  lateClient,
+  refusedAndGone,
+  refusedLate,
+  refusedSlowly,
+  refusedUnheard,
+  tornWrite,
+} from './write-faults.js';
 
 export class Faults {
   readonly #ward: Ward;
@@ -58,33 +68,6 @@ export class Faults {
   }
 }
 
-/** Back at once, sometimes before anybody noticed: what a start forgets shows only then. */
-const soonMs = 60;
-
-async function crash(fault: Fault, host: SimHost, longestMs = 3000): Promise<void> {
-  host.crash({ isHost: fault.chance.isLikely(0.3) });
-  await fault.sleep(fault.chance.between(1, longestMs));
-  host.start();
-}
-
-async function pauseHost(fault: Fault, host: SimHost): Promise<void> {
-  host.pause();
-  await fault.sleep(fault.aWhile());
-  host.resume();
-}
-
-async function cutPair(fault: Fault, one: SimHost, other: SimHost): Promise<void> {
-  if (one === other) return;
-  const { network } = fault.cluster;
-  const way = fault.chance.below(3);
-  fault.cluster.trace?.(`cut ${one.name} ${['↔', '→', '←'][way]} ${other.name}`);
-  if (way !== 2) network.cut(one.name, other.name);
-  if (way !== 1) network.cut(other.name, one.name);
-  await fault.sleep(fault.aWhile());
-  network.heal(one.name, other.name);
-  network.heal(other.name, one.name);
-}
-
 /** The master runs on files of before, or on none, for a while; it gets its own back before any map can be made. */
 async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
@@ -104,50 +87,6 @@ async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => 
   master.start();
 }
 
-const passedOverMax = 6;
-const armedForMs = 6000;
-
-/** Strikes the process that next, or a few times later, reaches the point; resolves when that is over, or never was. */
-async function atPoint(
-  fault: Fault,
-  strike: (host: SimHost, moment: Moment) => Promise<void>,
-  point: PointName | undefined = fault.step.point,
-): Promise<void> {
-  const { cluster, chance, step } = fault;
-  if (point === undefined) return;
-  let isArmed = true;
-  const struck = new Promise<void>((resolve) => {
-    const skip = chance.isLikely(0.5) ? 0 : chance.below(passedOverMax);
-    cluster.points.arm({
-      point,
-      skip,
-      act: (host, moment) => {
-        if (!isArmed || fault.ward.isStopping) return;
-        isArmed = false;
-        cluster.trace?.(`${host.name} reaches ${point}: ${step.kind}`);
-        resolve(strike(host, moment));
-      },
-    });
-    cluster.world.schedule(armedForMs, () => isArmed && resolve());
-  });
-  await struck;
-  isArmed = false;
-}
-
-/** A replica loses its store while it is being made a member, and is back at once. */
-function wipeJoiner(fault: Fault): Promise<void> {
-  const { chance, cluster, ward } = fault;
-  const strike = async (_primary: SimHost, moment: Moment): Promise<void> => {
-    const peer = 'peer' in moment ? moment.peer : undefined;
-    const isElsewhere = ({ inSync }: { inSync: readonly string[] }): boolean =>
-      peer !== undefined && (!inSync.includes(peer) || inSync.length > 1);
-    const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
-    if (!mayGo || peer === undefined) return;
-    await wipeAtOnce(fault, cluster.hostOf(peer));
-  };
-  return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
-}
-
 const acts = {
   'crash-at-point': (fault) =>
     atPoint(fault, (host) => {
@@ -157,6 +96,16 @@ const acts = {
   /** From there on whatever its disk is asked to make durable takes long. */
   'slow-at-point': (fault) => atPoint(fault, (host) => withSlowDisk(fault, host)),
   'wipe-joiner': wipeJoiner,
+  'deafen-joiner': deafenJoiner,
+  'fill-at-sweep': fillAtSweep,
+  'join-amid-sweeps': joinAmidSweeps,
+  'late-bytes': lateBytes,
+  'late-client': lateClient,
+  'refused-slowly': refusedSlowly,
+  'refused-late': refusedLate,
+  'refused-unheard': refusedUnheard,
+  'refused-and-gone': refusedAndGone,
+  'torn-write': tornWrite,
   'pause-at-point': (fault) => atPoint(fault, (host) => pauseHost(fault, host)),
   crash: (fault) => crash(fault, fault.anyPeer()),
   'crash-primary': (fault) => crash(fault, fault.aPrimary()),
@@ -218,6 +167,7 @@ const acts = {
   },
   join: async (fault) => fault.cluster.spares.find(({ starts }) => starts === 0)?.start(),
   wipe,
+  'lose-index': loseIndex,
   'lose-disk': loseDisk,
   'old-master': (fault) => misplaceMasterFiles(fault, fault.ward.restoreOldMaster),
   'empty-master': (fault) => misplaceMasterFiles(fault, (master) => master.wipe()),
@@ -239,6 +189,10 @@ const acts = {
     if (kind < 0.2) disk.smallFileFault = 'failure';
     else if (kind < 0.4) disk.fileFault = 'failure';
     else disk.commitFault = 'failure';
+  },
+  /** The next thing that the master writes down, be it a map. */
+  'master-disk': async (fault) => {
+    fault.cluster.master.disk.smallFileFault = fault.chance.isLikely(0.5) ? 'no-space' : 'failure';
   },
   /** The primary's own commit of what its replicas hold. */
   'full-primary': async (fault) => {

@@ -7,6 +7,8 @@
 import type { PointName } from '../../../src/core/probe.js';
 import { Seeded } from '../../contract/seeded.js';
 import { type FaultKind, faultKinds, isAtPoint } from './faults.js';
+import { type IntrusionName, intrusionNames } from './intrusions.js';
+import { type OddCall, oddCalls } from './odd-calls.js';
 import { pointNames } from './points.js';
 
 export interface Setting {
@@ -27,8 +29,14 @@ export interface Setting {
   readonly faultsForMs: number;
   /** How long request ids are kept, and all that follows from it; 15 minutes unless it is to be seen in a run. */
   readonly idsKeptForMs: number;
-  /** Hardly any memory for payloads: they wait for credit, and readers for room. */
+  /** Hardly any memory for payloads: they wait for credit, and readers for room; pages have few rows. */
   readonly isShortOfMemory: boolean;
+  /** In how many zones the peers are; each has its own when absent. */
+  readonly zones?: number;
+  /** Some peers should lead more than others. */
+  readonly isUneven?: boolean;
+  /** A peer that has joined listens at another port with every start. */
+  readonly isMoving?: boolean;
 }
 
 export interface FaultStep {
@@ -64,6 +72,9 @@ export type ClientAction =
   | { readonly kind: 'put-twice'; readonly againAfterMs: number }
   /** Two puts at once, of one request id but other contents. */
   | { readonly kind: 'put-other' }
+  | { readonly kind: 'odd'; readonly how: OddCall; readonly chance: number }
+  /** Not as a client: somebody connects who does not keep to the protocol, or has no business here. */
+  | { readonly kind: 'intrude'; readonly as: IntrusionName; readonly chance: number }
   /** A put whose source pauses for so long after some bytes, and then goes on or fails. */
   | {
       readonly kind: 'upload';
@@ -76,6 +87,8 @@ export type ClientAction =
 export interface ClientStep {
   /** After the step before it has ended. */
   readonly afterMs: number;
+  /** And then only when somebody next reaches this point, or after a few seconds. */
+  readonly at?: PointName;
   readonly name: string;
   readonly action: ClientAction;
 }
@@ -85,6 +98,8 @@ export interface ClientPlan {
   readonly isSlow: boolean;
   /** How long it waits for an answer. */
   readonly timeoutMs?: number;
+  /** It is there before the first peer. */
+  readonly isEarly?: boolean;
   readonly steps: readonly ClientStep[];
 }
 
@@ -112,8 +127,36 @@ const impatientShare = 0.04;
 /** Everything about a seed. */
 export function drawPlan(seed: number): Plan {
   const chance = new Seeded(seed ^ 0x5eed);
-  const setting = drawSetting(chance);
-  return { seed, setting, faults: drawFaults(chance, setting), clients: drawClients(chance, setting) };
+  // With chance of its own, which leaves the rest as it is.
+  const more = new Seeded(seed ^ 0x0dd);
+  const setting = { ...drawSetting(chance), ...drawPlaces(more) };
+  const faults = drawFaults(chance, setting);
+  const clients = drawClients(chance, setting);
+  return { seed, setting, faults, clients: [...clients, ...drawOddClients(more, setting)] };
+}
+
+/** Where peers stand, and how much each should lead. */
+function drawPlaces(chance: Seeded): Pick<Setting, 'zones' | 'isUneven' | 'isMoving'> {
+  const zones = chance.isLikely(0.4) ? { zones: 1 + chance.below(3) } : {};
+  return { ...zones, isUneven: chance.isLikely(0.3), isMoving: chance.isLikely(0.15) };
+}
+
+/** Those who do what is seldom done, or what nobody may do. */
+function drawOddClients(chance: Seeded, { faultsForMs }: Setting): ClientPlan[] {
+  const odd: Draw = () => ({ kind: 'odd', how: chance.pick(oddCalls), chance: chance.below(2 ** 31) });
+  const intrudes: Draw = () => ({ kind: 'intrude', as: chance.pick(intrusionNames), chance: chance.below(2 ** 31) });
+  const kinds = [
+    { worker: 'odd', draw: odd, meanMs: 400 },
+    { worker: 'stranger', draw: intrudes, meanMs: 300 },
+  ].filter(() => chance.isLikely(0.25));
+  return kinds.map(({ worker, draw, meanMs }) => {
+    const steps: ClientStep[] = [];
+    for (let sumMs = 0; sumMs < faultsForMs; sumMs += steps.at(-1)?.afterMs ?? 0) {
+      const afterMs = Math.round(chance.between(1, 2 * meanMs));
+      steps.push({ afterMs, name: `name-${chance.below(3)}`, action: draw(chance) });
+    }
+    return { worker, isSlow: false, timeoutMs: 5000, isEarly: chance.isLikely(0.5), steps };
+  });
 }
 
 function drawSetting(chance: Seeded): Setting {

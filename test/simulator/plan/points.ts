@@ -49,6 +49,8 @@ export interface Armed<Host> {
   readonly point: PointName;
   /** So often it is passed over. */
   readonly skip: number;
+  /** What the point must come with to count; anything when absent. */
+  isMeant?(moment: Moment): boolean;
   /** Called in the very turn in which the point is reached; the program goes on until its next await. */
   act(host: Host, moment: Moment): void;
 }
@@ -71,7 +73,8 @@ export class Points<Host> {
     const { point } = moment;
     const waiting = this.#armed.get(point);
     if (waiting === undefined) return;
-    const due = waiting.filter((each) => each.left-- <= 0);
+    const meant = waiting.filter(({ armed }) => armed.isMeant?.(moment) ?? true);
+    const due = meant.filter((each) => each.left-- <= 0);
     if (due.length === 0) return;
     this.#armed.set(
       point,

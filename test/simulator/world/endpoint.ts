@@ -5,43 +5,28 @@
  * As with TCP: what is sent in one go arrives in one go, in order; a cut link only delays it, the longer the cut the
  * longer after its healing, so that an old connection may speak up when a newer one is in use already.
  */
+import { parseAddress } from '../../../src/core/address.js';
 import type { Address } from '../../../src/core/ids.js';
 import { limits } from '../../../src/core/limits.js';
 import type { Connection, ConnectionHandler, Frame } from '../../../src/core/network.js';
 import { FrameDecoder, WireViolation } from '../../../src/protocol/frame.js';
 import type { Seeded } from '../../contract/seeded.js';
-import { chunksOf, copyFrame, encodeFrame } from './frame-passing.js';
+import { type Batch, chunksOf, copyFrame, encodeFrame, type FrameItem, type Item } from './frame-passing.js';
 import type { SimNetwork } from './network.js';
 import type { SimProcess } from './virtual-clock.js';
-
-interface FrameItem {
-  readonly kind: 'frame';
-  /** Itself, or its bytes. */
-  readonly content: Frame | Buffer;
-  readonly sizeBytes: number;
-  readonly onFlushed: (() => void) | undefined;
-}
-
-type Item = FrameItem | { readonly kind: 'end'; readonly reason: string };
-
-/** What was sent in one go. */
-interface Batch {
-  readonly items: Item[];
-  readonly sentInEvent: number;
-  /** Its time has come; it arrives unless the link is cut. */
-  isDue: boolean;
-}
 
 export interface EndpointOptions {
   readonly localAddress: Address;
   readonly remoteAddress: Address;
   /** The connection's own. */
   readonly chance: Seeded;
+  /** The other end need not keep to the protocol, so what it sends are bytes. */
+  readonly isOfStranger?: boolean;
 }
 
 const headBytes = 100;
 const gatheredBytesMax = 8 * 1024;
-const roomBytes = limits.replyBytesInFlightMax / 2;
+const roomBytes = (): number => limits.replyBytesInFlightMax / 2;
 const retransmitMs = 200;
 /** A sender waits for about as long as the cut has lasted before it tries again, up to this. */
 const retransmitMsMax = 8000;
@@ -59,6 +44,7 @@ export class Endpoint implements Connection {
   readonly process: SimProcess;
   readonly #network: SimNetwork;
   readonly #chance: Seeded;
+  readonly #isOfStranger: boolean;
   #other: Endpoint | undefined;
   #handler: ConnectionHandler | undefined;
   readonly #decoder: FrameDecoder | undefined;
@@ -89,10 +75,11 @@ export class Endpoint implements Connection {
     this.process = process;
     this.localAddress = options.localAddress;
     this.remoteAddress = options.remoteAddress;
-    this.host = hostOf(options.localAddress);
-    this.remoteHost = hostOf(options.remoteAddress);
+    this.host = parseAddress(options.localAddress).host;
+    this.remoteHost = parseAddress(options.remoteAddress).host;
     this.#chance = options.chance;
-    if (network.usesCodec) {
+    this.#isOfStranger = options.isOfStranger === true;
+    if (network.carriesBytes(this)) {
       this.#decoder = new FrameDecoder({
         admit: (head, payloadBytes) => this.#handler?.admit(head, payloadBytes),
         onFrame: (frame) => {
@@ -134,8 +121,15 @@ export class Endpoint implements Connection {
     this.#post({ kind: 'frame', content, sizeBytes, onFlushed }, sizeBytes);
   }
 
+  /** What need be no frame, from a stranger. */
+  sendBytes(content: Buffer): void {
+    if (this.#isClosed || this.#isEnding) return;
+    this.queuedBytes += content.length;
+    this.#post({ kind: 'frame', content, sizeBytes: content.length, onFlushed: undefined }, content.length);
+  }
+
   drained(): Promise<void> {
-    if (this.#isClosed || this.queuedBytes <= roomBytes) return Promise.resolve();
+    if (this.#isClosed || this.queuedBytes <= roomBytes()) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
   }
 
@@ -182,6 +176,18 @@ export class Endpoint implements Connection {
       const delayMs = this.#chance.isLikely(0.5) ? 0 : this.#chance.between(0, 50);
       this.#network.world.schedule(delayMs, () => end.#finish(reason, false), { process: end.process });
     }
+  }
+
+  /** Segments are lost: what is under way, and what follows, arrives so much later. */
+  stall(forMs: number): void {
+    this.#retransmitAtMs = Math.max(this.#retransmitAtMs, this.#network.world.nowMs + forMs);
+    this.#network.world.schedule(forMs, () => this.#advance());
+  }
+
+  /** Ends the connection for this side alone; what is under way still arrives. */
+  breakHere(reason: string): void {
+    if (!this.#isClosed) this.#post({ kind: 'end', reason: resetByOther });
+    this.#finish(reason, false);
   }
 
   onProcessDied(): void {
@@ -282,7 +288,7 @@ export class Endpoint implements Connection {
   /** All there is, or part of it first: as the chunks of a stream may fall. */
   #read(): void {
     const handler = this.#handler;
-    if (handler === undefined || this.#isPaused) return;
+    if (handler === undefined || this.#isPaused || this.#isClosed) return;
     if (this.#decoder?.isPaused) this.#decode(this.#decoder, []);
     if (this.#isPaused || this.#isClosed) return;
     let count = this.#arrived.length;
@@ -342,8 +348,11 @@ export class Endpoint implements Connection {
   }
 
   #onViolation(violation: string): void {
-    this.#network.world.complaints.push(`${this.process.name} closes a connection: ${violation}`);
-    if (!this.#isClosed) this.#close(violation, true);
+    // The frame before closed the connection: a session that is over admits nothing.
+    if (this.#isClosed) return;
+    const text = `${this.process.name} closes a connection: ${violation}`;
+    if (!this.#isOfStranger) this.#network.world.complaints.push(text);
+    this.#close(violation, true);
   }
 
   #close(reason: string, isViolation: boolean): void {
@@ -371,13 +380,11 @@ export class Endpoint implements Connection {
     this.queuedBytes -= item.sizeBytes;
     this.#takenBytes += item.sizeBytes;
     this.#flushed(item);
-    if (this.queuedBytes <= roomBytes) this.#wakeDrained();
+    if (this.queuedBytes <= roomBytes()) this.#wakeDrained();
   }
 
   #wakeDrained(): void {
-    for (const wake of this.#drainWaiters.splice(0)) {
-      this.#network.world.schedule(0, wake, { process: this.process });
-    }
+    for (const wake of this.#drainWaiters.splice(0)) this.#network.world.schedule(0, wake, { process: this.process });
   }
 
   #finish(reason: string, isViolation: boolean): void {
@@ -390,8 +397,4 @@ export class Endpoint implements Connection {
     this.#handler?.onClose(reason, isViolation);
     if (this.#underWay.length === 0) this.#network.onGone(this);
   }
-}
-
-function hostOf(address: Address): string {
-  return address.slice(0, address.lastIndexOf(':'));
 }

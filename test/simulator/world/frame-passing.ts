@@ -10,6 +10,24 @@ import type { Seeded } from '../../contract/seeded.js';
 
 type Header = Frame['header'];
 
+export interface FrameItem {
+  readonly kind: 'frame';
+  /** Itself, or its bytes. */
+  readonly content: Frame | Buffer;
+  readonly sizeBytes: number;
+  readonly onFlushed: (() => void) | undefined;
+}
+
+export type Item = FrameItem | { readonly kind: 'end'; readonly reason: string };
+
+/** What was sent in one go. */
+export interface Batch {
+  readonly items: Item[];
+  readonly sentInEvent: number;
+  /** Its time has come; it arrives unless the link is cut. */
+  isDue: boolean;
+}
+
 /** As the bytes would make it: a plain header, a payload of its own, computed sums. */
 export function copyFrame(frame: Frame): Frame {
   const { type, kind, requestId } = frame;

@@ -97,6 +97,8 @@ export class MemoryDisk {
   readonly #smallFolder = new CachedFolder(this.#smallFiles);
   readonly #contents = new CachedContents();
   readonly #unreadable = new Set<FileId>();
+  /** Some of its files could not be read for a while. */
+  hasRotted = false;
 
   get watcher(): DiskWatcher | undefined {
     return this.#watcher;
@@ -240,6 +242,7 @@ export class MemoryDisk {
 
   /** From now on reading the file fails, as on a bad sector; returns how to end that. */
   makeUnreadable(id: FileId): () => void {
+    this.hasRotted = true;
     this.#unreadable.add(id);
     return () => this.#unreadable.delete(id);
   }
@@ -248,6 +251,7 @@ export class MemoryDisk {
   rotFile(id: FileId, at: number): () => void {
     const file = this.files.get(id);
     if (file === undefined || file.bytes.length === 0) return () => undefined;
+    this.hasRotted = true;
     const good = file.bytes;
     const rotten = new Uint8Array(good);
     const index = at % rotten.length;

@@ -41,7 +41,9 @@ const usualBytesPerMs = 100_000;
 
 export class SimNetwork {
   readonly world: World;
-  readonly usesCodec: boolean;
+  readonly #usesCodec: boolean;
+  /** Hosts that need not keep to the protocol: what goes to and from them are bytes. */
+  readonly strangers = new Set<string>();
   readonly #listening = new Map<Address, Listening>();
   readonly #downHosts = new Set<string>();
   /** "from to" of links that carry nothing. */
@@ -55,7 +57,7 @@ export class SimNetwork {
   constructor(world: World, options: NetworkOptions = {}) {
     const { delay = { leastMs: 0.05, mostMs: 1 }, usesCodec = false } = options;
     this.world = world;
-    this.usesCodec = usesCodec;
+    this.#usesCodec = usesCodec;
     this.#delay = delay;
   }
 
@@ -96,6 +98,14 @@ export class SimNetwork {
     this.#slow.delete(host);
   }
 
+  isSlow(host: string): boolean {
+    return this.#slow.has(host);
+  }
+
+  carriesBytes({ host, remoteHost }: { readonly host: string; readonly remoteHost: string }): boolean {
+    return this.#usesCodec || this.strangers.has(host) || this.strangers.has(remoteHost);
+  }
+
   isOpen(from: string, to: string): boolean {
     if (this.#cuts.size === 0 && this.#downHosts.size === 0) return true;
     return !this.#cuts.has(`${from} ${to}`) && !this.#downHosts.has(to) && !this.#downHosts.has(from);
@@ -127,6 +137,24 @@ export class SimNetwork {
     for (const endpoint of [...this.#endpoints]) {
       if (endpoint.host === one && endpoint.remoteHost === other) endpoint.breakBoth('The connection was reset');
     }
+  }
+
+  /** What one host sends to another over the connections there are arrives so much later. */
+  stall(from: string, to: string, forMs: number): void {
+    for (const endpoint of this.#between(from, to)) endpoint.stall(forMs);
+  }
+
+  isUnderWay(from: string, to: string): boolean {
+    return this.#between(from, to).some(({ queuedBytes }) => queuedBytes > 0);
+  }
+
+  /** Breaks every connection to another host for one side alone; what is under way still arrives. */
+  breakHere(from: string, to: string): void {
+    for (const endpoint of this.#between(from, to)) endpoint.breakHere('The connection was reset');
+  }
+
+  #between(from: string, to: string): readonly Endpoint[] {
+    return [...this.#endpoints].filter(({ host, remoteHost }) => host === from && remoteHost === to);
   }
 
   /** The host falls silent with all its connections: to be called before its processes die. */
@@ -199,7 +227,12 @@ export class SimNetwork {
     const isStill = outcome !== 'refused' && !outcome.process.isDead && this.#listening.get(address) === outcome;
     if (!isStill) throw new ConnectFailure(`Nobody listens on ${address}`, true);
     const calling = new Endpoint(this, process, { localAddress, remoteAddress: address, chance });
-    const called = new Endpoint(this, outcome.process, { localAddress: address, remoteAddress: localAddress, chance });
+    const called = new Endpoint(this, outcome.process, {
+      localAddress: address,
+      remoteAddress: localAddress,
+      chance,
+      isOfStranger: this.strangers.has(host),
+    });
     calling.connectTo(called);
     called.connectTo(calling);
     // The kernel accepts for the program, which may be paused.

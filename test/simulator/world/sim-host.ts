@@ -126,7 +126,8 @@ export class SimHost {
     const process = this.#process;
     if (process === undefined) return;
     this.#trace?.(`${process.name} is told to stop`);
-    await this.#started?.stop();
+    // As src/main/daemon.ts: what cannot be written down at the end is told, and the process ends all the same.
+    await this.#started?.stop().catch((error: unknown) => this.#onFailed(process, error));
     if (this.#process === process) this.#end(process);
   }
 

@@ -53,6 +53,12 @@ describe('what follows from a failed attempt', () => {
     expect(judge({ ...attempt, wasSent: false, error })).toEqual({ step: 'look-for-map', isOpen: false });
   });
 
+  it('what a closed client cannot send any more leaves open what it has sent before', () => {
+    const cancelled = { ...attempt, wasSent: false, error: new DfsError('cancelled', 'x') };
+    expect(judge(cancelled)).toEqual({ step: 'fail', isOpen: false });
+    expect(judge({ ...cancelled, wasOpen: true })).toEqual({ step: 'unknown', isOpen: true });
+  });
+
   it('a read is never open', () => {
     for (const code of ['connection-lost', 'timed-out', 'failed'] as const) {
       expect(judge({ ...attempt, isChange: false, error: new DfsError(code, 'x') }).isOpen).toBe(false);

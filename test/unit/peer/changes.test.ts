@@ -1,8 +1,9 @@
 import { expect, it } from 'vitest';
+import type { DfsError } from '../../../src/core/errors.js';
 import { toTimedId } from '../../../src/core/ids.js';
 import { keyOfName } from '../../../src/peer/entry.js';
 import { idKey } from '../../../src/peer/index-layout.js';
-import { deepComplaints } from '../../simulator/checks/deep-check.js';
+import { deepComplaints, orphanComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 import { watchRejections } from '../../simulator/world/rejections.js';
 
@@ -90,6 +91,28 @@ it('S6: a request id older than ids are kept is refused', async () => {
   const requestId = toTimedId({ atMs, random: new Uint8Array(10) });
   const { header, payload, sums } = scenario.putRequest('a', 'one', { requestId });
   expect(await scenario.codeOf(session.request('put', header, { payload, sums }))).toBe('expired-id');
+});
+
+it('S6: a request that waits for so long that its id is dropped meanwhile is refused', async () => {
+  const scenario = await Scenario.start();
+  const { cluster, world } = scenario;
+  const [backup] = scenario.backupsOf('a');
+  if (backup === undefined) throw new Error('There is a backup');
+  const session = await scenario.sessionTo(scenario.primaryOf('a'));
+  const one = scenario.putRequest('a', 'one');
+  backup.syncMs = { leastMs: 2000, mostMs: 2000 };
+  const put = () =>
+    session.request('put', one.header, one).then(
+      () => 'done',
+      (error: unknown) => (error as DfsError).code,
+    );
+  const first = put();
+  const again = put();
+  await world.runFor(50);
+  // As if they had waited for longer than ids are kept.
+  cluster.master.wallAheadMs += 20 * 60_000;
+  expect(await world.until(Promise.all([first, again]))).toEqual(['done', 'expired-id']);
+  expect(await scenario.get('a')).toBe('one');
 });
 
 it('F8: a full backup refuses the write after a confirmed roll-back, and reads and deletes go on', async () => {
@@ -192,4 +215,25 @@ it('F19: a tombstone is swept everywhere, not before its request ids are', { tim
   const isSwept = (): boolean => cluster.peers.every((host) => scenario.entryOn(host, 'a') === undefined);
   expect(await world.runUntil(isSwept, 20 * 60_000)).toBe(true);
   expect(deepComplaints(cluster)).toEqual([]);
+});
+
+it('F19: what the primary has no room to remove stays at its replicas too', async () => {
+  const scenario = await Scenario.start({ replacedGraceMs: 1000 });
+  const { cluster, world } = scenario;
+  await scenario.put('a', new Uint8Array(1_200_000), { segmentBytes: 1024 * 1024 });
+  await world.until(scenario.client.delete('a'));
+  let isRefused = false;
+  cluster.points.arm({
+    point: 'sweeping',
+    skip: 0,
+    act: (host) => {
+      host.disk.commitFault = 'no-space';
+      isRefused = true;
+    },
+  });
+  expect(await world.runUntil(() => isRefused, 10_000)).toBe(true);
+  await world.runFor(100);
+  expect(deepComplaints(cluster)).toEqual([]);
+  await world.runFor(20_000);
+  expect(orphanComplaints(cluster)).toEqual([]);
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { PeerRecord } from '../../../src/cluster/map.js';
 import type { FileId } from '../../../src/core/storage.js';
 import { keyOfName, keyOfVoid } from '../../../src/peer/entry.js';
 import { deepComplaints, orphanComplaints } from '../../simulator/checks/deep-check.js';
@@ -17,6 +18,10 @@ function backupOf(scenario: Scenario, name: string): SimHost {
   const [backup] = scenario.backupsOf(name);
   if (backup === undefined) throw new Error('There is a backup');
   return backup;
+}
+
+function isDownOn(host: SimHost): (peer: PeerRecord) => boolean {
+  return ({ address, state }) => address.startsWith(`${host.name}:`) && state === 'down';
 }
 
 describe('damage', () => {
@@ -92,6 +97,50 @@ describe('damage', () => {
     await scenario.world.runUntil(() => scenario.recordOf('a').joining.length > 0, 5000);
     expect(await scenario.get('a')).toBe('A'.repeat(large.length));
     await scenario.cluster.untilWhole();
+  });
+
+  it('S5, S7: a peer that has left the set gives back the bytes of a version that it holds', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    const { cluster, world } = scenario;
+    const primary = scenario.primaryOf('a');
+    const [leaver, joiner] = scenario.backupsOf('a');
+    if (leaver === undefined || joiner === undefined) throw new Error('A slot with three copies has two backups');
+    joiner.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 3000);
+    await scenario.put('a', large);
+    // The master takes it for dead, so that it does not come back as joining.
+    cluster.network.cut(leaver.name, cluster.master.name);
+    await world.runUntil(() => cluster.map?.peers.some(isDownOn(leaver)) === true, 3000);
+    cluster.network.cut(leaver.name, primary.name);
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 1, 3000);
+    cluster.network.heal(leaver.name, primary.name);
+    primary.disk.rotFile(fileOf(scenario, primary, 'a'), 100_000);
+    joiner.start();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 5000);
+    cluster.healAll();
+    await cluster.untilWhole();
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+
+  it('S5, S7: bytes that were lost for a replica come back with whoever has them', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3 });
+    const { cluster, world } = scenario;
+    const primary = scenario.primaryOf('a');
+    const [holder, joiner] = scenario.backupsOf('a');
+    if (holder === undefined || joiner === undefined) throw new Error('A slot with three copies has two backups');
+    joiner.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 3000);
+    await scenario.put('a', large);
+    holder.crash();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 1, 3000);
+    const restore = primary.disk.rotFile(fileOf(scenario, primary, 'a'), 100_000);
+    joiner.start();
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 5000);
+    restore();
+    expect(deepComplaints(cluster)).toHaveLength(1);
+    holder.start();
+    await cluster.untilWhole();
+    expect(await world.runUntil(() => deepComplaints(cluster).length === 0, 10_000)).toBe(true);
   });
 
   it('F1, F10: an entry comes back with the id of the request that wrote it', async () => {

@@ -299,6 +299,33 @@ describe('a sweep', () => {
     expect(other.complaints).toHaveLength(1);
   });
 
+  it('of a tombstone that nobody was told of ends what was acknowledged before it', () => {
+    const bench = new Bench();
+    bench.store(['p1', 'p2'], recordOf(version(1, 1)));
+    const about = { slot: 0, term: 1, slotEpoch: 1, key: nameKey };
+    bench.at('p1', { point: 'ownEntryCommitted', ...about, version: version(1, 1) });
+    bench.store(['p1', 'p2'], tombstoneOf(version(1, 2)));
+    bench.at('p1', { point: 'sweeping', ...about, version: version(1, 2) });
+    bench.drop('p2', nameKey);
+    expect(bench.complaints).toEqual([]);
+  });
+
+  it('that leaves the entry with a member is complained of, and so is a member that comes with it', () => {
+    const bench = new Bench();
+    bench.store(['p1', 'p2'], tombstoneOf(version(1, 1)));
+    bench.at('p1', { point: 'sweeping', slot: 0, term: 1, key: nameKey, version: version(1, 1) });
+    bench.drop('p1', nameKey);
+    expect(bench.complaints.join()).toContain(
+      'p2 is in sync and keeps tombstone 1.1 of "files\\u0000a", which was swept',
+    );
+    bench.complaints.length = 0;
+    bench.drop('p2', nameKey);
+    bench.commitMap({ inSync: ['p1'] });
+    bench.store(['p2'], tombstoneOf(version(1, 1)));
+    bench.commitMap({ inSync: ['p1', 'p2'] });
+    expect(bench.complaints.join()).toContain('p2 is in sync and keeps tombstone 1.1');
+  });
+
   it('of a tombstone whose request ids are still there is complained of', () => {
     const bench = new Bench();
     bench.store(['p1', 'p2'], tombstoneOf(version(1, 1)));

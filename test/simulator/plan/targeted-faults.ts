@@ -1,0 +1,89 @@
+/**
+ * Faults that aim at one rare window of the protocol: two things go wrong at one chosen moment, or one with whom it
+ * concerns most.
+ */
+import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import type { PeerId, SlotNumber } from '../../../src/core/ids.js';
+import type { Moment } from '../../../src/core/probe.js';
+import type { SimHost } from '../world/sim-host.js';
+import { wipeAtOnce, withSlowDisk } from './disk-faults.js';
+import type { Fault } from './fault.js';
+import { atPoint, crash } from './strikes.js';
+
+/**
+ * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
+ * master that it left the slot in between.
+ */
+export function wipeJoiner(fault: Fault): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
+    const peer = 'peer' in moment ? moment.peer : undefined;
+    const isElsewhere = ({ inSync }: { inSync: readonly string[] }): boolean =>
+      peer !== undefined && (!inSync.includes(peer) || inSync.length > 1);
+    const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
+    if (!mayGo || peer === undefined) return;
+    const isDeaf = chance.isLikely(0.6);
+    await Promise.all([
+      isDeaf && deafen(fault, primary, chance.between(300, 1500)),
+      wipeAtOnce(fault, cluster.hostOf(peer)),
+    ]);
+  };
+  return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
+}
+
+/** Nothing of what the master sends reaches the host; what that sends may reach the master. */
+async function deafen(fault: Fault, host: SimHost, forMs: number): Promise<void> {
+  const { network, master } = fault.cluster;
+  network.cut(master.name, host.name);
+  if (fault.chance.isLikely(0.5)) network.cut(host.name, master.name);
+  await fault.sleep(forMs);
+  network.heal(master.name, host.name);
+  network.heal(host.name, master.name);
+}
+
+/** A peer that joins a slot hears no map for a while: by the one it has it holds a copy too many. */
+export function deafenJoiner(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const strike = async (_master: SimHost, moment: Moment): Promise<void> => {
+    const [joiner] = newJoiners(moment);
+    if (joiner !== undefined) await deafen(fault, cluster.hostOf(joiner), chance.between(2500, 5000));
+  };
+  return atPoint(fault, strike, 'mapCommitted', (moment) => newJoiners(moment).length > 0);
+}
+
+/** Peers that are up and begin to join some slot in a map that has just become durable. */
+function newJoiners(moment: Moment): readonly PeerId[] {
+  if (moment.point !== 'mapCommitted') return [];
+  const [before, after] = [moment.before, moment.after] as [ClusterMap | undefined, ClusterMap];
+  const joiners = after.slots.flatMap(({ joining }, slot) =>
+    joining.filter((peer) => before?.slots[slot]?.joining.includes(peer) !== true),
+  );
+  return joiners.filter((peer) => peerOf(after, peer)?.state === 'up');
+}
+
+/** A replica has no room for the next thing it is told: to drop what its primary sweeps. */
+export function fillAtSweep(fault: Fault): Promise<void> {
+  const strike = async (_primary: SimHost, moment: Moment): Promise<void> => {
+    const replica = replicaOf(fault, moment);
+    if (replica !== undefined) replica.disk.commitFault = 'no-space';
+  };
+  return atPoint(fault, strike, 'sweeping');
+}
+
+/** A replica is gone and comes back while its primary sweeps, for which the disk takes its time. */
+export function joinAmidSweeps(fault: Fault): Promise<void> {
+  const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
+    const replica = replicaOf(fault, moment);
+    if (replica === undefined) return;
+    await Promise.all([withSlowDisk(fault, primary), crash(fault, replica, 300)]);
+  };
+  return atPoint(fault, strike, 'sweeping');
+}
+
+/** Any member of the moment's slot but its primary. */
+function replicaOf({ cluster, chance }: Fault, moment: Moment): SimHost | undefined {
+  const slot: SlotNumber | undefined = 'slot' in moment ? moment.slot : undefined;
+  const record = slot === undefined ? undefined : cluster.map?.slots[slot];
+  const replicas = (record?.inSync ?? []).filter((peer) => peer !== record?.primary);
+  return replicas.length === 0 ? undefined : cluster.hostOf(chance.pick(replicas));
+}
