@@ -14,6 +14,7 @@ export const indexTables = [
   'files',
   'sweeps',
   'surplus',
+  'damaged',
 ] as const;
 export type IndexTable = (typeof indexTables)[number];
 

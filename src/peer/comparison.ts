@@ -40,18 +40,29 @@ const parallelKeys = 16;
 /** Bytes read for copying and not yet taken by a replica, over all slots. */
 const copiedBytesInFlightMax = 16 * 1024 * 1024;
 
+export interface ComparisonParts {
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly repair: Repair;
+  readonly pace: Pace;
+  /** Resolves when it is written down that a copy here is bad. */
+  noteDamage(key: EntryKey): Promise<void>;
+}
+
 export class Comparison {
   readonly #index: EntryIndex;
   readonly #copies: Copies;
   readonly #repair: Repair;
+  readonly #noteDamage: (key: EntryKey) => Promise<void>;
   /** Apart, so that a slow joiner never holds up a levelling or a roll-back. */
   readonly #roomForJoiners = new CreditPool(copiedBytesInFlightMax);
   readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
   /** Of copies for joiners; outside the queues of keys, so that nobody's write waits for it. */
   readonly #pace: Pace;
 
-  constructor(parts: { index: EntryIndex; copies: Copies; repair: Repair; pace: Pace }) {
+  constructor(parts: ComparisonParts) {
     this.#pace = parts.pace;
+    this.#noteDamage = parts.noteDamage;
     this.#index = parts.index;
     this.#copies = parts.copies;
     this.#repair = parts.repair;
@@ -167,6 +178,7 @@ export class Comparison {
       return await this.#verified(led, own);
     } catch (error) {
       if (!isRefusal(error, 'integrity')) throw error;
+      await this.#noteDamage(own.key);
       return { bytes: new Uint8Array(0), sums: new Uint8Array(0), lostBytes: placedSize(own.placed) };
     }
   }

@@ -56,7 +56,7 @@ export class Copies {
 
   /** Stands for bytes that no holder can read: a file that is not there. */
   lost(sizeBytes: number): Placed {
-    return { where: 'file', fileId: toHex(this.#random.bytes(16)), size: sizeBytes, isLost: true };
+    return { where: 'file', fileId: toHex(this.#random.bytes(16)), size: sizeBytes };
   }
 
   /** The write of staged bytes has ended: an entry names them durably, or never will. */

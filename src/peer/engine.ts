@@ -10,6 +10,8 @@ import type { ClusterClock } from './cluster-clock.js';
 import { Commits } from './commit.js';
 import { Comparison, type SettlingParts } from './comparison.js';
 import { Copies } from './copies.js';
+import { Damage } from './damage.js';
+import type { EntryKey } from './entry.js';
 import { EntryIndex } from './entry-index.js';
 import type { Grants } from './grants.js';
 import type { HandoverParts } from './handover.js';
@@ -56,6 +58,7 @@ export interface Engine {
   readonly reads: ReadPath;
   readonly uploads: Uploads;
   readonly surplus: Surplus;
+  readonly damage: Damage;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -76,7 +79,8 @@ export function buildEngine(parts: EngineParts): Engine {
   const calls = new PeerCalls(environment, me);
   const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
-  const comparison = new Comparison({ index, copies, repair, pace });
+  const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
+  const comparison = new Comparison({ index, copies, repair, pace, noteDamage });
   const oldIds = new OldIds({ index, clock });
   const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
@@ -89,10 +93,17 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission });
+  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission, noteDamage });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
+  const damage = new Damage({
+    ...shared,
+    environment,
+    store: parts.index,
+    copies,
+    replica,
+    onFailure: parts.onFailure,
+  });
   const uploads = new Uploads({ ...shared, replacedGraceMs: parts.replacedGraceMs, sweepAfterMs: parts.sweepAfterMs });
-  const reads = new ReadPath({ ...shared, copies, replica, holds: (slot) => holds(maps.map, me, slot) });
   return {
     index,
     leadership,
@@ -100,14 +111,14 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads,
+    reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    damage,
     surplus: new Surplus({ ...shared, probe: environment.probe, store: parts.index }),
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
-      reads,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

@@ -106,9 +106,6 @@ export function hashOfEntry(entry: Entry): bigint {
   return xxh64(Buffer.concat([entry.key, encodeVersion(entry.version)]));
 }
 
-/** Bytes that no holder could read may be with one that comes back. */
-const lostLookMs = 5000;
-
 const fileRowLive = 0;
 const fileRowTrash = 1;
 
@@ -193,7 +190,6 @@ export class EntryChanges {
   }
 
   #looksAfterMs(entry: StoredEntry): number | undefined {
-    if (entry.placed.where === 'file' && entry.placed.isLost) return lostLookMs;
     switch (entry.kind) {
       case 'record':
         return undefined;

@@ -145,13 +145,7 @@ export function bodyOf<K extends EntryKind>(entry: Entry, kind: K): BodyOf[K] {
 export type Placed =
   | { readonly where: 'none' }
   | { readonly where: 'inline'; readonly bytes: Uint8Array; readonly sums: Uint8Array }
-  | {
-      readonly where: 'file';
-      readonly fileId: FileId;
-      readonly size: number;
-      /** No holder could read the bytes: the file is not there. Known while the entry is stored, not from the index. */
-      readonly isLost?: true;
-    };
+  | { readonly where: 'file'; readonly fileId: FileId; readonly size: number };
 
 export const nowhere: Placed = { where: 'none' };
 

@@ -11,6 +11,7 @@
  * files     file id → the entry key it belongs to, or when it may be removed
  * sweeps    due time u64, entry key → what to look at then
  * surplus   slot u16 → since when this copy is not wanted
+ * damaged   entry key → since when its copy here is known to be bad
  * meta      name → value: store id, the last map accepted
  */
 import { xxh64 } from '../core/checksum.js';

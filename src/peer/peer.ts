@@ -322,6 +322,7 @@ export class Peer {
     chore(() => this.#callers.forgetOld());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
+    chore(() => this.#engine?.damage.look());
     this.#chores.push(this.#lag);
   }
 

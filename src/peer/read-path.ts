@@ -11,21 +11,11 @@ import { compareVersions, formatVersion } from '../core/ids.js';
 import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Blocks, Copies, CopyState } from './copies.js';
-import {
-  bodyOf,
-  type EntryKey,
-  keyOfName,
-  keyOfSegment,
-  keyText,
-  placedSize,
-  queueKeyOf,
-  type StoredEntry,
-} from './entry.js';
+import type { Damage } from './damage.js';
+import { bodyOf, type EntryKey, keyOfName, keyOfSegment, placedSize, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
-import type { Repair } from './repair.js';
-import type { Replica } from './replica.js';
 import type { Serving } from './serving.js';
 import { checkFileName } from './write-path.js';
 
@@ -35,8 +25,7 @@ export interface ReadPathParts {
   readonly copies: Copies;
   readonly serving: Serving;
   readonly leadership: Leadership;
-  readonly replica: Replica;
-  readonly repair: Repair;
+  readonly damage: Damage;
   holds(slot: number): boolean;
 }
 
@@ -44,7 +33,6 @@ type AboutCopy = Incoming<'copy-state' | 'report-damage' | 'get-segment'>;
 
 export class ReadPath {
   readonly #parts: ReadPathParts;
-  readonly #repairing = new Set<string>();
 
   constructor(parts: ReadPathParts) {
     this.#parts = parts;
@@ -92,7 +80,7 @@ export class ReadPath {
     const found = this.#parts.index.lookup(key);
     if (found.state === 'absent') return undefined;
     if (found.state === 'present') return found.entry;
-    return this.#repairNow(led, key);
+    return this.#parts.damage.repaired(led, key);
   }
 
   /** The wanted blocks of segment 0; of the repaired copy when the stored one is found bad. */
@@ -107,7 +95,7 @@ export class ReadPath {
       return { blocks: await this.#parts.copies.readBlocks(entry, range), entry };
     } catch (error) {
       if (!isRefusal(error, 'integrity')) throw error;
-      const repaired = await this.#repairNow(led, entry.key);
+      const repaired = await this.#parts.damage.repaired(led, entry.key);
       if (compareVersions(repaired.version, entry.version) !== 0) {
         refuse('gone', `${JSON.stringify(request.header.name)} was replaced meanwhile`, { advice: 'Read it again' });
       }
@@ -130,7 +118,7 @@ export class ReadPath {
       const blocks = await this.#parts.copies.readBlocks(entry, range);
       return { header: { size, offset: blocks.offset, sums: blocks.sums }, payload: blocks.bytes, sums: blocks.sums };
     } catch (error) {
-      if (isRefusal(error, 'integrity')) this.#repairLater(key);
+      if (isRefusal(error, 'integrity')) this.#parts.damage.found(key);
       throw error;
     }
   }
@@ -144,7 +132,7 @@ export class ReadPath {
 
   async reportDamage(request: Incoming<'report-damage'>): Promise<Outgoing> {
     const { key, state } = await this.#ownCopy(request);
-    if (state !== 'ok' && this.#parts.index.lookup(key).state !== 'absent') this.#repairLater(key);
+    if (state !== 'ok' && this.#parts.index.lookup(key).state !== 'absent') this.#parts.damage.found(key);
     return { header: { state } };
   }
 
@@ -171,38 +159,8 @@ export class ReadPath {
       const mark = toWireMark(this.#parts.index.markOf(key, entry.version));
       return { header: { entry: { ...entry, sums }, ...mark }, payload: bytes, sums };
     } catch (error) {
-      if (isRefusal(error, 'integrity')) this.#repairLater(key);
+      if (isRefusal(error, 'integrity')) this.#parts.damage.found(key);
       throw error;
-    }
-  }
-
-  // --- Repair --------------------------------------------------------------------------------------------------------
-
-  async #repairNow(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
-    const { repair, replica, index } = this.#parts;
-    const isUnreadable = index.lookup(key).state === 'damaged';
-    if (led === undefined && isUnreadable) return repair.bySettling(key);
-    // What it took from one member now, another that was found level before would lack (F28).
-    if (isUnreadable && led?.phase === 'levelling') refuse('not-ready', `Slot ${led.slot} is being levelled`);
-    if (led === undefined) return replica.queue.run(queueKeyOf(key), () => repair.replica(key));
-    return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
-  }
-
-  #repairLater(key: EntryKey): void {
-    void this.repair(key);
-  }
-
-  /** Tries to bring back the copy here, unless that is under way. Never rejects. */
-  async repair(key: EntryKey): Promise<void> {
-    const text = keyText(key);
-    if (this.#repairing.has(text)) return;
-    this.#repairing.add(text);
-    try {
-      await this.#repairNow(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
-    } catch (error) {
-      this.#parts.log.warn({ error: String(error) }, 'a damaged copy could not be repaired yet');
-    } finally {
-      this.#repairing.delete(text);
     }
   }
 }

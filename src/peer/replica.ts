@@ -29,6 +29,8 @@ export interface ReplicaParts {
   readonly grants: Grants;
   readonly maps: MapKeeper;
   readonly admission: Admission;
+  /** Resolves when it is written down that a copy here is bad. */
+  noteDamage(key: EntryKey): Promise<void>;
 }
 
 type FencedRequest = Incoming<
@@ -111,6 +113,7 @@ export class Replica {
       const { sums, ...entry } = given;
       const { lostBytes } = request.header;
       const isLost = lostBytes !== undefined;
+      if (isLost) await this.#parts.noteDamage(key);
       const placed = isLost ? copies.lost(lostBytes) : await copies.stage(entry, request.payload ?? nothing, sums);
       const stored = { ...entry, placed };
       // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).

@@ -1,12 +1,12 @@
 /**
  * Looks at what is due: tombstones and voids that have outlived the request ids, segments of idle uploads, replaced
- * files, old tables of request ids, and bytes that were lost and that somebody may have brought back.
+ * files, old tables of request ids.
  *
  * Only a serving primary sweeps entries, as changes like any other (rules F13, F19); files that no entry names are each
  * replica's own affair. Everything is done a little at a time.
  */
 import type { Log } from '../core/environment.js';
-import { DfsError, isRefusal } from '../core/errors.js';
+import { DfsError } from '../core/errors.js';
 import { fromHex, toHex } from '../core/ids.js';
 import type { ByteStore, FileId, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
@@ -20,7 +20,6 @@ import { dueKey, justAfter } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { OldIds } from './old-ids.js';
-import type { ReadPath } from './read-path.js';
 import type { Uploads } from './uploads.js';
 
 export interface SweeperParts {
@@ -31,7 +30,6 @@ export interface SweeperParts {
   readonly copies: Copies;
   readonly commits: Commits;
   readonly leadership: Leadership;
-  readonly reads: ReadPath;
   readonly uploads: Uploads;
   readonly oldIds: OldIds;
   readonly clock: ClusterClock;
@@ -51,7 +49,6 @@ export class Sweeper {
   #fileCursor: Uint8Array = new Uint8Array(0);
   #strayCursor: FileId | undefined;
   #droppedBelow = 0;
-  #isMending = false;
 
   constructor(parts: SweeperParts) {
     this.#parts = parts;
@@ -86,12 +83,7 @@ export class Sweeper {
     const found = index.lookup(key);
     // Unreadable is not gone: it is repaired when it is read or compared, and must be found here then (F10).
     if (found.state === 'damaged') return clock.nowMs() + againMs;
-    if (found.state === 'absent') return undefined;
-    if (!(await this.#isReadable(found.entry))) {
-      this.#mend(found.entry);
-      return clock.nowMs() + againMs;
-    }
-    if (found.entry.kind === 'record') return undefined;
+    if (found.state === 'absent' || found.entry.kind === 'record') return undefined;
     const led = leadership.led(index.slotOf(key));
     if (led === undefined) return clock.nowMs() + Math.min(replicaLooksAgainMs, this.#parts.sweepAfterMs);
     if (!this.#canSweep(led)) return clock.nowMs() + againMs;
@@ -109,26 +101,6 @@ export class Sweeper {
       if (error.code !== 'cancelled') log.warn({ slot: led.slot, error: error.message }, 'a sweep is put off');
       return clock.nowMs() + againMs;
     }
-  }
-
-  /** Of bytes that no holder could read only the entry was stored here. */
-  async #isReadable(entry: StoredEntry): Promise<boolean> {
-    try {
-      await this.#parts.copies.readBlocks(entry, { start: 0, end: 1 });
-      return true;
-    } catch (error) {
-      if (!isRefusal(error, 'integrity')) throw error;
-      return false;
-    }
-  }
-
-  /** One at a time; the rest goes on meanwhile. */
-  #mend({ key }: StoredEntry): void {
-    if (this.#isMending) return;
-    this.#isMending = true;
-    void this.#parts.reads.repair(key).finally(() => {
-      this.#isMending = false;
-    });
   }
 
   /** A replica that is away may keep a question for as long as the master is, and with it everything swept after. */

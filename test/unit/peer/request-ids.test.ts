@@ -115,7 +115,10 @@ async function pair(shared: number) {
   const linkTo = (): ReplicaLink => ({ request }) as unknown as ReplicaLink;
   const led = new LedSlot({ me: 'p1', nowMs: () => 0, linkTo, onNewerRecordSomewhere: () => undefined }, 0, record);
   for (let given = 0; given < shared + 2000; given++) led.nextVersion();
-  const comparison = new Comparison({ index: primary.index, copies, repair: {} as Repair, pace: {} as Pace });
+  const repair = {} as Repair;
+  const pace = {} as Pace;
+  const noteDamage = async (): Promise<void> => undefined;
+  const comparison = new Comparison({ index: primary.index, copies, repair, pace, noteDamage });
   /** Resolves to how many keys were settled. */
   const compare = async (): Promise<number> => (await comparison.settleSlot(led, 'p2')).keys;
   const expectEqual = (): void => {

@@ -1,0 +1,114 @@
+/**
+ * Copies here that are known to be bad, and their repair from other holders, again and again until one can give a good
+ * one.
+ *
+ * What was found is written down first: a copy that came without its bytes, because nobody could read them (decision 9),
+ * is mended also when their holder returns after this process was started again. One that fails waits longer each time
+ * and holds up no other. Serves S5, S7.
+ */
+import type { Environment } from '../core/environment.js';
+import { DfsError, refuse } from '../core/errors.js';
+import type { IndexStore } from '../core/storage.js';
+import { inParallel } from './comparison.js';
+import type { Copies } from './copies.js';
+import { type EntryKey, keyText, queueKeyOf, type StoredEntry } from './entry.js';
+import type { EntryIndex } from './entry-index.js';
+import { encodeNumber, justAfter, seal } from './index-layout.js';
+import type { Leadership } from './leadership.js';
+import type { LedSlot } from './led-slot.js';
+import type { Repair } from './repair.js';
+import type { Replica } from './replica.js';
+
+export interface DamageParts {
+  readonly environment: Environment;
+  readonly store: IndexStore;
+  readonly index: EntryIndex;
+  readonly copies: Copies;
+  readonly repair: Repair;
+  readonly replica: Replica;
+  readonly leadership: Leadership;
+  /** The disk is broken, or there is a bug: the process must end. */
+  onFailure(error: unknown): void;
+}
+
+const rowsAtOnce = 100;
+const parallelRepairs = 4;
+const firstPauseMs = 1000;
+const longestPauseMs = 5 * 60_000;
+
+export class Damage {
+  readonly #parts: DamageParts;
+  /** Of those that could not be repaired: when to try again. */
+  readonly #pauses = new Map<string, { readonly dueMs: number; readonly lengthMs: number }>();
+  readonly #repairing = new Set<string>();
+  #cursor: Uint8Array = new Uint8Array(0);
+
+  constructor(parts: DamageParts) {
+    this.#parts = parts;
+  }
+
+  /** Writes down that the copy under this key is bad, and begins to repair it; the caller goes on meanwhile. */
+  found(key: EntryKey): void {
+    this.#foundAndRepaired(key).catch((error: unknown) => {
+      if (!(error instanceof DfsError)) return this.#parts.onFailure(error);
+      this.#parts.environment.log.warn({ error: error.message }, 'a damaged copy could not be written down');
+    });
+  }
+
+  async #foundAndRepaired(key: EntryKey): Promise<void> {
+    await this.note(key);
+    await this.#tryRepair(key);
+  }
+
+  /** Resolves when it is written down, for `look` to find. */
+  async note(key: EntryKey): Promise<void> {
+    if (this.#parts.store.get('damaged', key) !== undefined) return;
+    const value = seal(key, encodeNumber(this.#parts.environment.clock.wallMs()));
+    await this.#parts.store.transact((transaction) => transaction.put('damaged', key, value));
+  }
+
+  /** A copy that can be read, now: refuses `integrity` when no holder has a good one. */
+  async repaired(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry> {
+    const { repair, replica, index } = this.#parts;
+    const isUnreadable = index.lookup(key).state === 'damaged';
+    if (led === undefined && isUnreadable) return repair.bySettling(key);
+    // What it took from one member now, another that was found level before would lack (F28).
+    if (isUnreadable && led?.phase === 'levelling') refuse('not-ready', `Slot ${led.slot} is being levelled`);
+    if (led === undefined) return replica.queue.run(queueKeyOf(key), () => repair.replica(key));
+    return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
+  }
+
+  /** One round over some of what is written down. */
+  async look(): Promise<void> {
+    const keys = this.#parts.store.keys('damaged', { from: this.#cursor, limit: rowsAtOnce });
+    const last = keys.at(-1);
+    this.#cursor = last === undefined || keys.length < rowsAtOnce ? new Uint8Array(0) : justAfter(last);
+    const nowMs = this.#parts.environment.clock.monotonicMs();
+    const due = keys.filter((key) => (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= nowMs);
+    await inParallel(due, parallelRepairs, (key) => this.#tryRepair(key));
+  }
+
+  async #tryRepair(key: EntryKey): Promise<void> {
+    const text = keyText(key);
+    if (this.#repairing.has(text)) return;
+    this.#repairing.add(text);
+    try {
+      if (await this.#isBad(key)) await this.repaired(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
+      await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
+      this.#pauses.delete(text);
+    } catch (error) {
+      if (!(error instanceof DfsError)) throw error;
+      const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(text)?.lengthMs ?? firstPauseMs / 2) * 2);
+      this.#pauses.set(text, { dueMs: this.#parts.environment.clock.monotonicMs() + lengthMs, lengthMs });
+      this.#parts.environment.log.warn({ error: error.message }, 'a damaged copy could not be repaired yet');
+    } finally {
+      this.#repairing.delete(text);
+    }
+  }
+
+  async #isBad(key: EntryKey): Promise<boolean> {
+    const found = this.#parts.index.lookup(key);
+    if (found.state !== 'present') return found.state === 'damaged';
+    return (await this.#parts.copies.stateOf(found.entry)) !== 'ok';
+  }
+}
