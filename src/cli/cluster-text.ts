@@ -6,10 +6,11 @@ import { alignColumns, formatBytes, formatDuration, plural } from './units.js';
 
 export function toPeerJson(peer: PeerStatus): object {
   const { id, address, zone, weight, state, mode, isOut, storeId, incarnation } = peer;
-  const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs } = peer;
+  const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs } =
+    peer;
   return {
     ...{ id, address, zone, weight, state, mode, isOut, storeId, incarnation },
-    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, lastHeardMs },
+    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs },
   };
 }
 

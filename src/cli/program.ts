@@ -62,14 +62,14 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./what-if.js')).whatIf,
   },
   repair: { about: 'make lost copies anew now', load: async () => (await import('./repair.js')).repair },
+  verify: { about: 'read every copy of files', load: async () => (await import('./verify.js')).verify },
+  scrub: { about: 'have peers read all they store', load: async () => (await import('./scrub.js')).scrub },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
   dev: { about: 'run a whole cluster on this machine', load: async () => (await import('./dev.js')).dev },
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = [
-  ...['scrub', 'verify', 'incident', 'explain', 'checkpoint', 'force-promote', 'doctor', 'bench'],
-] as const;
+const laterCommands = [...['incident', 'explain', 'checkpoint', 'force-promote', 'doctor', 'bench']] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 

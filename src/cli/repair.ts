@@ -2,12 +2,9 @@
  * `dfs repair`: has what a peer that is down held copied anew now, without waiting for the grace; or checks every copy of
  * one file, which repairs what is bad.
  */
-import type { SegmentCopy } from '../client/results.js';
-import { refusals } from '../core/errors.js';
 import { finishChange, isSettled } from './change-text.js';
 import { type Context, defineCommand, type Given, textOption, toggle, usage } from './command.js';
-import { shownName } from './escaping.js';
-import { plural } from './units.js';
+import { verifyEach } from './verify.js';
 
 const options = {
   peer: textOption('id', 'a peer that is down: its copies are made anew on others'),
@@ -28,7 +25,7 @@ function runRepair(
 ): Promise<number> {
   if (more.length > 0) usage('Only one file is repaired at a time');
   if ((name === undefined) === (given.peer === undefined)) usage('Give either a name or --peer ID');
-  return name === undefined ? repairPeer(context, given.peer ?? '', given.wait) : repairFile(context, name);
+  return name === undefined ? repairPeer(context, given.peer ?? '', given.wait) : verifyEach(context, [name]);
 }
 
 async function repairPeer(context: Context, id: string, isAwaited: boolean): Promise<number> {
@@ -36,24 +33,4 @@ async function repairPeer(context: Context, id: string, isAwaited: boolean): Pro
   const change = await client.operations.changePeer(id, 'repair', { signal: context.interrupted });
   const done = `What ${id} held is copied anew; its return ends that`;
   return finishChange(context, change, { done, isAwaited, isOver: isSettled });
-}
-
-/** Whoever is asked how its copy is looks at the bytes, and repairs bad ones from another holder. */
-async function repairFile(context: Context, name: string): Promise<number> {
-  const client = await context.connect();
-  const copiesOf = async (): Promise<readonly SegmentCopy[]> => {
-    const { segments } = await client.locate(name, { signal: context.interrupted });
-    return segments.flatMap(({ copies }) => copies);
-  };
-  const before = (await copiesOf()).filter(isBad).length;
-  const after = await copiesOf();
-  const left = after.filter(isBad).length;
-  const answer = { name, copies: after.length, bad: before, left };
-  const found = before === 0 ? 'all good' : `${before} bad, ${before - left} repaired`;
-  await context.output.answer(answer, () => `${shownName(name)}: ${plural(after.length, 'copy', 'copies')}, ${found}`);
-  return left === 0 ? 0 : refusals.integrity.exitCode;
-}
-
-function isBad({ state }: SegmentCopy): boolean {
-  return state === 'missing' || state === 'damaged';
 }

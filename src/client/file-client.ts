@@ -47,10 +47,12 @@ import type {
   ReceivedFile,
   Source,
   StatOptions,
+  Verification,
 } from './results.js';
 import type { Route } from './routing.js';
 import { SlotCaller } from './slot-caller.js';
 import { segmentBytesFor, Upload } from './upload.js';
+import { Verifier } from './verification.js';
 
 export const defaultBucket = 'files';
 
@@ -210,10 +212,21 @@ export class FileClient {
   }
 
   async locate(name: string, options: CallOptions = {}): Promise<Location> {
-    const { caller, reader, environment } = this.#parts;
-    const newPatience = (timeoutMs: number): Patience => new Patience(environment.clock, { timeoutMs });
-    return new Locator(caller, reader, newPatience).locate(this.#readOptions(name, options));
+    return this.#locator.locate(this.#readOptions(name, options));
   }
+
+  /** Reads every copy where it is and has bad ones repaired. Throws `not-found`. */
+  async verify(name: string, options: CallOptions = {}): Promise<Verification> {
+    const { caller, environment } = this.#parts;
+    const parts = { caller, locator: this.#locator, clock: environment.clock, newPatience: this.#patienceFor };
+    return new Verifier(parts).verify(this.#readOptions(name, options));
+  }
+
+  get #locator(): Locator {
+    return new Locator(this.#parts.caller, this.#parts.reader, this.#patienceFor);
+  }
+
+  readonly #patienceFor = (timeoutMs: number): Patience => new Patience(this.#parts.environment.clock, { timeoutMs });
 
   /** What the master knows of the cluster's health. */
   async status(options: CallOptions = {}): Promise<ClusterStatus> {
@@ -237,7 +250,8 @@ export class FileClient {
 
   /** What an operator asks of the cluster. */
   get operations(): ClusterOperations {
-    return new ClusterOperations(this.#parts.master, (options) => this.newPatience(options));
+    const { master, caller, view } = this.#parts;
+    return new ClusterOperations({ master, caller, view }, (options) => this.newPatience(options));
   }
 
   /** Ends everything under way, for the clients of all buckets. */

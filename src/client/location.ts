@@ -39,6 +39,11 @@ export class Locator {
   }
 
   async locate(options: ReadOptions): Promise<Location> {
+    return (await this.survey(options)).location;
+  }
+
+  /** With the file's record, when there is one. */
+  async survey(options: ReadOptions): Promise<{ location: Location; record: WireFileRecord | undefined }> {
     const { bucket, name, patience } = options;
     const hash = hashOfName(name);
     const record = await this.#recordOrNothing(options);
@@ -53,9 +58,9 @@ export class Locator {
       primary: primary === undefined ? null : toPeerAddress(primary),
       backups: backups.map(toPeerAddress),
     };
-    if (record === undefined) return { ...place, exists: false, segments: [] };
+    if (record === undefined) return { location: { ...place, exists: false, segments: [] }, record };
     const segments = await this.#segments(options, record);
-    return { ...place, exists: true, version: formatVersion(record.version), segments };
+    return { location: { ...place, exists: true, version: formatVersion(record.version), segments }, record };
   }
 
   async #recordOrNothing(options: ReadOptions): Promise<WireFileRecord | undefined> {

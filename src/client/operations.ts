@@ -1,11 +1,15 @@
 /**
  * What an operator asks of the cluster, by way of its master.
  */
+import { refuse } from '../core/errors.js';
 import type { PeerId } from '../core/ids.js';
 import type { MessageName, RequestOf } from '../protocol/messages.js';
+import { AttemptFailure } from './attempt.js';
+import type { ClusterView } from './cluster-view.js';
 import type { MasterCaller } from './master-caller.js';
 import type { Patience } from './patience.js';
-import type { CallOptions, ClusterChange, WhatIf } from './results.js';
+import type { CallOptions, ClusterChange, ScrubState, WhatIf } from './results.js';
+import type { SlotCaller } from './slot-caller.js';
 
 export type PeerOperation = RequestOf<'change-peer'>['op'];
 
@@ -28,12 +32,18 @@ export interface ClusterSettings {
   readonly movesPaused?: boolean;
 }
 
+interface OperationsParts {
+  readonly master: MasterCaller;
+  readonly caller: SlotCaller;
+  readonly view: ClusterView;
+}
+
 export class ClusterOperations {
-  readonly #master: MasterCaller;
+  readonly #parts: OperationsParts;
   readonly #newPatience: (options: CallOptions) => Patience;
 
-  constructor(master: MasterCaller, newPatience: (options: CallOptions) => Patience) {
-    this.#master = master;
+  constructor(parts: OperationsParts, newPatience: (options: CallOptions) => Patience) {
+    this.#parts = parts;
     this.#newPatience = newPatience;
   }
 
@@ -54,10 +64,35 @@ export class ClusterOperations {
     return this.#ask('what-if', { stop }, options);
   }
 
+  /** How far a peer is with reading all its copies; with `start` it begins. Throws `not-found`, `unavailable`. */
+  async scrub(peer: PeerId, options: CallOptions & { readonly start?: boolean } = {}): Promise<ScrubState> {
+    const { caller, view } = this.#parts;
+    const patience = this.#newPatience(options);
+    const about = `Asking ${peer} about its scrub`;
+    const table = view.table ?? (await view.known(patience, about));
+    const record = table.map.peers.find(({ id }) => id === peer);
+    if (record === undefined) return refuse('not-found', `No peer has the id ${peer}`, { advice: 'See dfs peers' });
+    try {
+      const answer = await caller.once({
+        name: 'scrub',
+        target: { address: record.address, peerId: peer },
+        lane: 'small',
+        slot: 0,
+        term: undefined,
+        patience,
+        about,
+        header: () => ({ start: options.start ?? false }),
+      });
+      return { peer, ...(JSON.parse(Buffer.from(answer.payload ?? []).toString()) as Omit<ScrubState, 'peer'>) };
+    } catch (error) {
+      throw error instanceof AttemptFailure ? error.error : error;
+    }
+  }
+
   async #ask<T>(name: MessageName, header: object, options: CallOptions): Promise<T> {
     const patience = this.#newPatience(options);
     const asked = { patience, about: 'Asking the master for a change' };
-    const answer = await this.#master.call(name, header as RequestOf<MessageName>, asked);
+    const answer = await this.#parts.master.call(name, header as RequestOf<MessageName>, asked);
     return JSON.parse(Buffer.from(answer.payload ?? new Uint8Array(0)).toString()) as T;
   }
 }

@@ -164,6 +164,23 @@ export interface Location {
   readonly segments: readonly SegmentLocation[];
 }
 
+export interface BadCopy extends PeerAddress {
+  /** Of the segment; 0 is the record and the first bytes. */
+  readonly index: number;
+  readonly state: Exclude<CopyState, 'ok'>;
+}
+
+/** What reading every copy of a file found. */
+export interface Verification {
+  readonly bucket: string;
+  readonly name: string;
+  readonly version: string;
+  readonly copies: number;
+  readonly bad: readonly BadCopy[];
+  /** Those that could not be repaired by now; unreachable ones are not among them. */
+  readonly left: readonly BadCopy[];
+}
+
 export interface PeerStatus {
   readonly id: PeerId;
   readonly address: Address;
@@ -179,10 +196,14 @@ export interface PeerStatus {
   readonly primarySlots: number;
   readonly backupSlots: number;
   readonly joiningSlots: number;
-  /** These four are null until the running master has heard of the peer. */
+  /** These are null until the running master has heard of the peer. */
   readonly files: number | null;
   readonly bytes: number | null;
   readonly freeBytes: number | null;
+  /** Copies on it known to be bad. */
+  readonly damaged: number | null;
+  /** Every copy on it was read and verified since then, ISO 8601; null before the first whole pass. */
+  readonly verifiedSince: string | null;
   readonly lastHeardMs: number | null;
 }
 
@@ -250,6 +271,18 @@ export interface Harm {
   readonly slotNumbers: readonly number[];
   readonly files: number;
   readonly bytes: number;
+}
+
+/** How far a peer is with reading all its copies; times in ms since 1970 by the cluster's clock, 0 for never. */
+export interface ScrubState {
+  readonly peer: PeerId;
+  readonly isRunning: boolean;
+  readonly startedMs: number;
+  readonly allSinceMs: number;
+  /** Of the pass that runs, or of the last one. */
+  readonly entries: number;
+  readonly bytes: number;
+  readonly bad: number;
 }
 
 export interface WhatIf {

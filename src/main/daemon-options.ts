@@ -44,7 +44,7 @@ const masterOptions = {
   },
   'repair-grace': {
     takes: 'SECONDS',
-    about: 'how long an absent peer is waited for before its copies are made elsewhere (not in this version)',
+    about: 'how long an absent peer is waited for before its copies are made elsewhere; at most 5 when one is left',
     default: '30',
     parse: parseSeconds,
   },

@@ -40,6 +40,8 @@ export const eventKinds = [
   'peer-changed',
   'peer-removed',
   'settings-changed',
+  'copy-damaged',
+  'copy-repaired',
   'promoted',
   'handed-over',
   'waiting',

@@ -111,6 +111,8 @@ export class MasterServer {
         return this.#goodbye(request);
       case 'suspect':
         return this.#suspect(request);
+      case 'report':
+        return this.#report(request);
       case 'map':
         return this.#map(request);
       case 'status':
@@ -191,6 +193,14 @@ export class MasterServer {
     return {};
   }
 
+  async #report({ header, session }: Incoming<'report'>): Promise<Outgoing> {
+    const { peer } = this.#identityOf(session);
+    const { kind, slot, what } = header;
+    const text = `${peer}: the copy of ${what} ${reportTexts[kind]}`;
+    this.#master.addEvent({ kind, peer, slots: [slot], text, data: { what } });
+    return {};
+  }
+
   async #map(request: Incoming<'map'>): Promise<Outgoing> {
     const { newerThan, waitMs } = request.header;
     if (waitMs > 0 && (this.#master.map?.epoch ?? 0) <= newerThan) await this.#nextMap(waitMs, request.signal);
@@ -249,6 +259,11 @@ export class MasterServer {
     return payload === undefined ? {} : { payload };
   }
 }
+
+const reportTexts = {
+  'copy-damaged': 'is bad; it is repaired as soon as another holder can give a good one',
+  'copy-repaired': 'was repaired from another holder',
+} as const;
 
 function isNamed(map: ClusterMap, by: Identity): boolean {
   const peer = peerOf(map, by.peer);

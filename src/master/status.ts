@@ -7,6 +7,7 @@ import { type ClusterMap, isRunning, type PeerMode, type PeerRecord, type PeerSt
 import type { Placement } from '../cluster/placement.js';
 import { missingCopies, unsettledSlots } from '../cluster/planner.js';
 import type { Address, PeerId } from '../core/ids.js';
+import { toIsoTime } from '../core/iso-time.js';
 import type { Membership } from './membership.js';
 import type { Heard } from './peer-watch.js';
 import type { FailingCopy } from './planning.js';
@@ -96,9 +97,17 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
       files: heard?.pong.files ?? null,
       bytes: heard?.pong.storedBytes ?? null,
       freeBytes: heard?.pong.freeBytes ?? null,
+      damaged: heard?.pong.damaged ?? null,
+      verifiedSince: verifiedSince(heard),
       lastHeardMs: heard === undefined ? null : Math.round(view.nowMs - heard.atMs),
     };
   });
+}
+
+/** ISO 8601; null: not everything yet, or not known. */
+function verifiedSince(heard: Heard | undefined): string | null {
+  const sinceMs = heard?.pong.verifiedSinceMs ?? 0;
+  return sinceMs === 0 ? null : toIsoTime(sinceMs);
 }
 
 type ShownState = PeerState | 'suspect' | Exclude<PeerMode, 'normal'>;

@@ -9,9 +9,19 @@
 import type { Environment } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
 import type { IndexStore } from '../core/storage.js';
+import type { RequestOf } from '../protocol/messages.js';
 import { inParallel } from './comparison.js';
 import type { Copies } from './copies.js';
-import { type EntryKey, keyText, queueKeyOf, type StoredEntry } from './entry.js';
+import {
+  bodyOf,
+  type EntryKey,
+  isNameKey,
+  keyText,
+  type Lookup,
+  nameBytesOfKey,
+  queueKeyOf,
+  type StoredEntry,
+} from './entry.js';
 import type { EntryIndex } from './entry-index.js';
 import { encodeNumber, justAfter, seal } from './index-layout.js';
 import type { Leadership } from './leadership.js';
@@ -27,6 +37,8 @@ export interface DamageParts {
   readonly repair: Repair;
   readonly replica: Replica;
   readonly leadership: Leadership;
+  /** For the log of events. */
+  report(report: RequestOf<'report'>): void;
   /** The disk is broken, or there is a bug: the process must end. */
   onFailure(error: unknown): void;
 }
@@ -35,6 +47,8 @@ const rowsAtOnce = 100;
 const parallelRepairs = 4;
 const firstPauseMs = 1000;
 const longestPauseMs = 5 * 60_000;
+/** More are as bad as this many. */
+const countedMax = 10_000;
 
 export class Damage {
   readonly #parts: DamageParts;
@@ -65,6 +79,12 @@ export class Damage {
     if (this.#parts.store.get('damaged', key) !== undefined) return;
     const value = seal(key, encodeNumber(this.#parts.environment.clock.wallMs()));
     await this.#parts.store.transact((transaction) => transaction.put('damaged', key, value));
+    this.#report('copy-damaged', key);
+  }
+
+  /** Copies known to be bad. */
+  count(): number {
+    return this.#parts.store.keys('damaged', { from: new Uint8Array(0), limit: countedMax }).length;
   }
 
   /** A copy that can be read, now: refuses `integrity` when no holder has a good one. */
@@ -93,9 +113,11 @@ export class Damage {
     if (this.#repairing.has(text)) return;
     this.#repairing.add(text);
     try {
-      if (await this.#isBad(key)) await this.repaired(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
+      const wasBad = await this.#isBad(key);
+      if (wasBad) await this.repaired(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
       await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
       this.#pauses.delete(text);
+      if (wasBad) this.#report('copy-repaired', key);
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
       const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(text)?.lengthMs ?? firstPauseMs / 2) * 2);
@@ -106,9 +128,25 @@ export class Damage {
     }
   }
 
+  #report(kind: RequestOf<'report'>['kind'], key: EntryKey): void {
+    const { index, report } = this.#parts;
+    report({ kind, slot: index.slotOf(key), what: describe(key, index.lookup(key)) });
+  }
+
   async #isBad(key: EntryKey): Promise<boolean> {
     const found = this.#parts.index.lookup(key);
     if (found.state !== 'present') return found.state === 'damaged';
     return (await this.#parts.copies.stateOf(found.entry)) !== 'ok';
   }
+}
+
+/** What a key stands for, in words. */
+function describe(key: EntryKey, found: Lookup): string {
+  if (isNameKey(key)) {
+    const [bucket = '', ...name] = Buffer.from(nameBytesOfKey(key)).toString().split('\0');
+    return `${JSON.stringify(name.join('\0'))} in bucket ${bucket}`;
+  }
+  if (found.state !== 'present' || found.entry.kind !== 'segment') return 'an entry that cannot be read';
+  const { bucket, name, index } = bodyOf(found.entry, 'segment');
+  return `segment ${index} of ${JSON.stringify(name)} in bucket ${bucket}`;
 }

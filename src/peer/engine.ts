@@ -26,6 +26,8 @@ import { PeerCalls } from './peer-calls.js';
 import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
 import { Replica } from './replica.js';
+import { RestCheck } from './rest-check.js';
+import { Scrub } from './scrub.js';
 import { type ReadMode, Serving } from './serving.js';
 import { Surplus } from './surplus.js';
 import { Sweeper } from './sweeper.js';
@@ -59,6 +61,8 @@ export interface Engine {
   readonly uploads: Uploads;
   readonly surplus: Surplus;
   readonly damage: Damage;
+  readonly scrub: Scrub;
+  readonly restCheck: RestCheck;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -101,6 +105,7 @@ export function buildEngine(parts: EngineParts): Engine {
     store: parts.index,
     copies,
     replica,
+    report: (report) => master.report(report),
     onFailure: parts.onFailure,
   });
   const uploads = new Uploads({ ...shared, replacedGraceMs: parts.replacedGraceMs, sweepAfterMs: parts.sweepAfterMs });
@@ -113,6 +118,8 @@ export function buildEngine(parts: EngineParts): Engine {
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
     reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
     damage,
+    scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
+    restCheck: new RestCheck({ log, leadership, comparison }),
     surplus: new Surplus({ ...shared, probe: environment.probe, store: parts.index }),
     sweeper: new Sweeper({
       ...shared,

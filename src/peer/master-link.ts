@@ -46,6 +46,7 @@ const changeTimeoutMs = 2000;
 const joinTimeoutMs = 5000;
 /** An older process on the same folder may need so long to end. */
 const rejectedForMs = 3000;
+const reportsKeptMax = 1000;
 
 export class MasterLink {
   readonly #parts: MasterLinkParts;
@@ -59,6 +60,8 @@ export class MasterLink {
   #complained: string | undefined;
   #hasJoined = false;
   #rejectedSinceMs: number | undefined;
+  readonly #reports: RequestOf<'report'>[] = [];
+  #isReporting = false;
 
   constructor(parts: MasterLinkParts) {
     this.#parts = parts;
@@ -142,6 +145,28 @@ export class MasterLink {
     });
   }
 
+  /** Tells the master for the log of events; while it is away the newest few are kept for it. */
+  report(report: RequestOf<'report'>): void {
+    this.#reports.push(report);
+    if (this.#reports.length > reportsKeptMax) this.#reports.shift();
+    void this.#sendReports();
+  }
+
+  async #sendReports(): Promise<void> {
+    if (this.#isReporting) return;
+    this.#isReporting = true;
+    try {
+      for (let next = this.#reports[0]; next !== undefined && this.#session !== undefined; next = this.#reports[0]) {
+        await this.#session.request('report', next, { timeoutMs: changeTimeoutMs });
+        this.#reports.shift();
+      }
+    } catch (error) {
+      this.#parts.environment.log.debug({ error: String(error) }, 'a report was not delivered yet');
+    } finally {
+      this.#isReporting = false;
+    }
+  }
+
   async goodbye(): Promise<void> {
     const answer = await this.#session?.request('goodbye', {}, { timeoutMs: changeTimeoutMs });
     if (answer?.payload !== undefined) await this.#parts.onMap(answer.payload);
@@ -204,6 +229,7 @@ export class MasterLink {
       environment.log.info({ master: address, peer: answer.header.peerId }, 'joined');
       this.#session = session;
       this.#hasJoined = true;
+      void this.#sendReports();
     } catch (error) {
       session.close('joining failed');
       throw error;

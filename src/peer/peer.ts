@@ -290,6 +290,8 @@ export class Peer {
       files,
       logicalBytes,
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
+      damaged: this.#engine?.damage.count() ?? 0,
+      verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
     };
   }
 
@@ -323,6 +325,8 @@ export class Peer {
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
     chore(() => this.#engine?.damage.look());
+    chore(() => this.#engine?.scrub.look());
+    chore(() => this.#engine?.restCheck.look());
     this.#chores.push(this.#lag);
   }
 

@@ -10,6 +10,7 @@ import type { Engine } from './engine.js';
 import { onWishes } from './handover.js';
 import { listNames } from './listing.js';
 import type { MapKeeper } from './map-keeper.js';
+import { onScrubAsked } from './scrub.js';
 
 export interface ServerParts {
   readonly maps: MapKeeper;
@@ -31,6 +32,7 @@ const handlers: { readonly [N in MessageName]?: Handler<N> } = {
   'get-segment': ({ reads }, request) => reads.getSegment(request),
   'copy-state': ({ reads }, request) => reads.copyState(request),
   'report-damage': ({ reads }, request) => reads.reportDamage(request),
+  scrub: ({ scrub }, request) => onScrubAsked(scrub, request),
   'fetch-entry': ({ reads }, request) => reads.fetchEntry(request),
   list: ({ listing }, request) => listNames(listing, request),
   replicate: ({ replica }, request) => replica.replicate(request),

@@ -208,6 +208,9 @@ export const messages = {
     reply: { state: oneOf('ok', 'missing', 'damaged') },
   },
 
+  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. Reply payload: JSON. */
+  scrub: { kind: 19, from: ['client'], request: { start: flag() }, reply: {} },
+
   // --- Primary → replica ------------------------------------------------------------------------------------------
   /** Stores entries (one, or a record and the void of the upload it replaces). Payload: bytes of the first. */
   replicate: {
@@ -341,6 +344,14 @@ export const messages = {
   /** A connection to a peer broke: look at it now. */
   suspect: { kind: 63, from: ['peer', 'client'], request: { peer: id }, reply: {} },
 
+  /** Something an operator should know about a copy here. */
+  report: {
+    kind: 64,
+    from: ['peer'],
+    request: { kind: oneOf('copy-damaged', 'copy-repaired'), slot, what: text(2048) },
+    reply: {},
+  },
+
   // --- Master → peer ----------------------------------------------------------------------------------------------
   ping: {
     kind: 70,
@@ -357,6 +368,10 @@ export const messages = {
       files: count(),
       logicalBytes: count(),
       storedBytes: count(),
+      /** Copies known to be bad. */
+      damaged: count(),
+      /** Cluster time since which every copy was read and verified; 0: never yet. */
+      verifiedSinceMs: count(),
     },
   },
   /** Payload: the map. */

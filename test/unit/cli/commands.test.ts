@@ -175,7 +175,14 @@ describe('what people read', () => {
   it('a peer that the master has not heard of has dashes for numbers', async () => {
     const slots = { primarySlots: 8, backupSlots: 0, joiningSlots: 0 };
     const identity = { id: 'p1', address: '127.0.0.1:7421', zone: 'a', weight: 1, storeId: 'ab', incarnation: 1 };
-    const unheard = { files: null, bytes: null, freeBytes: null, lastHeardMs: null };
+    const unheard = {
+      files: null,
+      bytes: null,
+      freeBytes: null,
+      lastHeardMs: null,
+      damaged: null,
+      verifiedSince: null,
+    };
     const paint = await loadPaint({ isColourful: false });
     const text = toPeersText(
       [{ ...identity, ...slots, ...unheard, state: 'down', mode: 'normal', isOut: false }],

@@ -272,6 +272,7 @@ export class FakePeer {
       mapEpoch: this.map?.epoch ?? this.knownEpoch,
       incarnation: this.incarnation,
       ...{ lagMs: 0, freeBytes: 1e9, totalBytes: 2e9, files: 3, logicalBytes: 300, storedBytes: 600 },
+      ...{ damaged: 0, verifiedSinceMs: 0 },
     };
     return { header: this.lineage === undefined ? header : { ...header, lineage: this.lineage } };
   }

@@ -1,0 +1,76 @@
+import { expect, it } from 'vitest';
+import type { ClusterEvent } from '../../../src/client/results.js';
+import { keyOfName } from '../../../src/peer/entry.js';
+import { deepComplaints } from '../../simulator/checks/deep-check.js';
+import { bucket, Scenario } from '../../simulator/scenario.js';
+
+const large = new Uint8Array(1_200_000).fill(65);
+
+async function events({ world, client }: Scenario): Promise<readonly ClusterEvent[]> {
+  return world.until(client.events({}));
+}
+
+it('S5, S7: a scrub finds bad copies that nobody reads, has them repaired, and the log names each', async () => {
+  const scenario = await Scenario.start({ slots: 4 });
+  const { cluster, world, client } = scenario;
+  for (const name of ['a', 'b', 'c']) await scenario.put(name, large, { segmentBytes: 1024 * 1024 });
+  await scenario.put('small', 'content');
+  let flipped = 0;
+  for (const { disk } of cluster.peers) {
+    const [file] = [...disk.files.keys()].slice(flipped);
+    if (file !== undefined) disk.rotFile(file, 5000);
+    flipped++;
+  }
+  const backup = scenario.backupsOf('small')[0];
+  backup?.disk.index.rot('entries', keyOfName({ bucket, name: 'small' }));
+  for (const { id } of cluster.map?.peers ?? []) {
+    expect(await world.until(client.operations.scrub(id, { start: true }))).toMatchObject({
+      peer: id,
+      isRunning: true,
+    });
+  }
+  const isDone = async (): Promise<boolean> => {
+    const states = (cluster.map?.peers ?? []).map(({ id }) => world.until(client.operations.scrub(id)));
+    return (await Promise.all(states)).every(({ isRunning }) => !isRunning);
+  };
+  for (let second = 0; second < 20 && !(await isDone()); second++) await world.runFor(1000);
+  expect(await isDone()).toBe(true);
+  await world.runFor(3000);
+  expect(deepComplaints(cluster)).toEqual([]);
+  const told = await events(scenario);
+  expect(told.filter(({ kind }) => kind === 'copy-damaged')).toHaveLength(3);
+  expect(told.filter(({ kind }) => kind === 'copy-repaired')).toHaveLength(3);
+  expect(told.some(({ text }) => text.includes('"small" in bucket files'))).toBe(true);
+  const [peer] = (await world.until(client.status())).peers;
+  expect(peer).toMatchObject({ damaged: 0, verifiedSince: expect.stringMatching(/^20/) });
+});
+
+it('a scrub goes on where it was after a restart', async () => {
+  const scenario = await Scenario.start({ slots: 1 });
+  const { cluster, world, client } = scenario;
+  for (let at = 0; at < 300; at++) await scenario.put(`name-${at}`, new Uint8Array(60_000));
+  const id = cluster.map?.peers[0]?.id ?? '';
+  const before = await world.until(client.operations.scrub(id, { start: true }));
+  await world.runFor(150);
+  cluster.hostOf(id).crash();
+  cluster.hostOf(id).start();
+  await cluster.untilWhole();
+  const after = await world.until(client.operations.scrub(id));
+  expect(after).toMatchObject({ startedMs: before.startedMs, isRunning: true });
+  expect(after.entries).toBeGreaterThan(0);
+});
+
+it('verify reads every copy where it is and has bad ones repaired', async () => {
+  const scenario = await Scenario.start({ slots: 4 });
+  const { cluster, world, client } = scenario;
+  await scenario.put('a', large, { segmentBytes: 1024 * 1024 });
+  expect(await world.until(client.verify('a'))).toMatchObject({ name: 'a', copies: 4, bad: [], left: [] });
+  const [peer] = cluster.peers;
+  const [file] = [...(peer?.disk.files.keys() ?? [])];
+  if (file !== undefined) peer?.disk.rotFile(file, 5000);
+  const found = await world.until(client.verify('a'));
+  expect(found.bad).toHaveLength(1);
+  expect(found.left).toEqual([]);
+  expect(await world.until(client.verify('a'))).toMatchObject({ bad: [] });
+  await expect(world.until(client.verify('absent'))).rejects.toMatchObject({ code: 'not-found' });
+});
