@@ -72,8 +72,8 @@ export class ClusterOperations {
     const table = view.table ?? (await view.known(patience, about));
     const record = table.map.peers.find(({ id }) => id === peer);
     if (record === undefined) return refuse('not-found', `No peer has the id ${peer}`, { advice: 'See dfs peers' });
-    try {
-      const answer = await caller.once({
+    const ask = () =>
+      caller.once({
         name: 'scrub',
         target: { address: record.address, peerId: peer },
         lane: 'small',
@@ -83,10 +83,9 @@ export class ClusterOperations {
         about,
         header: () => ({ start: options.start ?? false }),
       });
-      return { peer, ...(JSON.parse(Buffer.from(answer.payload ?? []).toString()) as Omit<ScrubState, 'peer'>) };
-    } catch (error) {
-      throw error instanceof AttemptFailure ? error.error : error;
-    }
+    // A connection that is kept open may be one to a process that is gone; asking again is harmless.
+    const answer = await ask().catch(ask).catch(thrown);
+    return { peer, ...(JSON.parse(Buffer.from(answer.payload ?? []).toString()) as Omit<ScrubState, 'peer'>) };
   }
 
   async #ask<T>(name: MessageName, header: object, options: CallOptions): Promise<T> {
@@ -95,4 +94,8 @@ export class ClusterOperations {
     const answer = await this.#parts.master.call(name, header as RequestOf<MessageName>, asked);
     return JSON.parse(Buffer.from(answer.payload ?? new Uint8Array(0)).toString()) as T;
   }
+}
+
+function thrown(error: unknown): never {
+  throw error instanceof AttemptFailure ? error.error : error;
 }
