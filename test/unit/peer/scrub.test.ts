@@ -48,13 +48,13 @@ it('S5, S7: a scrub finds bad copies that nobody reads, has them repaired, and t
 it('a scrub goes on where it was after a restart', async () => {
   const scenario = await Scenario.start({ slots: 1 });
   const { cluster, world, client } = scenario;
-  for (let at = 0; at < 300; at++) await scenario.put(`name-${at}`, new Uint8Array(60_000));
+  for (let at = 0; at < 600; at++) await scenario.put(`name-${at}`, new Uint8Array(60_000));
   const id = cluster.map?.peers[0]?.id ?? '';
   const before = await world.until(client.operations.scrub(id, { start: true }));
   await world.runFor(150);
   cluster.hostOf(id).crash();
   cluster.hostOf(id).start();
-  await cluster.untilWhole();
+  await world.runFor(1500);
   const after = await world.until(client.operations.scrub(id));
   expect(after).toMatchObject({ startedMs: before.startedMs, isRunning: true });
   expect(after.entries).toBeGreaterThan(0);
