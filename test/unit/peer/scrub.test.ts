@@ -51,7 +51,8 @@ it('a scrub goes on where it was after a restart', async () => {
   for (let at = 0; at < 600; at++) await scenario.put(`name-${at}`, new Uint8Array(60_000));
   const id = cluster.map?.peers[0]?.id ?? '';
   const before = await world.until(client.operations.scrub(id, { start: true }));
-  await world.runFor(150);
+  const entries = async (): Promise<number> => (await world.until(client.operations.scrub(id))).entries;
+  for (let look = 0; look < 50 && (await entries()) < 100; look++) await world.runFor(50);
   cluster.hostOf(id).crash();
   cluster.hostOf(id).start();
   await world.runFor(1500);
