@@ -85,7 +85,7 @@ export class Commits {
       led.probe?.at({ point: 'ownEntryCommitted', slotEpoch, ...facts, ...requestOf(mark) });
       return this.acknowledge(led, first, replication.durableAt, mark);
     } catch (error) {
-      // The process ends. What is missing here may be at all replicas: until then nothing may be decided on what is here.
+      // The process ends. Replicas may hold what is missing here: until then nothing may be decided on what is here.
       if (!(error instanceof DfsError)) led.stepDown();
       throw error;
     } finally {
