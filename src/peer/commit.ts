@@ -84,6 +84,10 @@ export class Commits {
       const { slotEpoch } = led.record;
       led.probe?.at({ point: 'ownEntryCommitted', slotEpoch, ...facts, ...requestOf(mark) });
       return this.acknowledge(led, first, replication.durableAt, mark);
+    } catch (error) {
+      // The process ends. Replicas may hold what is missing here: until then nothing may be decided on what is here.
+      if (!(error instanceof DfsError)) led.stepDown();
+      throw error;
     } finally {
       led.end(replication);
     }
@@ -163,6 +167,16 @@ export class Commits {
     }
   }
 
+  async #dropAt(led: LedSlot, peer: PeerId, key: EntryKey): Promise<void> {
+    const asOf = led.asOf();
+    try {
+      await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf }));
+    } catch (error) {
+      // No longer a member: the others have dropped it, and this one is settled before it may become one again.
+      if (led.isOver || !isRefusal(error, 'cancelled')) throw error;
+    }
+  }
+
   /**
    * Removes an entry that still has this version, from all required replicas first and from here last (F19). Resolves
    * to whether it did: not while a replica is joining. What cannot be removed here is given back to the replicas.
@@ -175,8 +189,7 @@ export class Commits {
         if (found.state !== 'present' || compareVersions(found.entry.version, entry.version) !== 0) return false;
         const { key, version } = entry;
         led.probe?.at({ point: 'sweeping', slot: led.slot, term: led.term, key, version });
-        const asOf = led.asOf();
-        const drop = (peer: PeerId) => led.ask(peer, 'settle', (fenced) => ({ ...fenced, key: entry.key, asOf }));
+        const drop = (peer: PeerId) => this.#dropAt(led, peer, key);
         await Promise.all(led.required().map(drop));
         try {
           return await this.#parts.index.remove(led.fence(), entry.key, entry.version);

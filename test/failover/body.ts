@@ -16,7 +16,7 @@ export function makeBody(claim: BodyClaim): Uint8Array {
   const line = Buffer.from(`${JSON.stringify([claim.name, claim.value, claim.sizeBytes])}\n`);
   const body = Buffer.alloc(Math.max(claim.sizeBytes, line.length));
   line.copy(body);
-  const fill = fillFor(claim.value);
+  const fill = fillFor(claim.value, Math.min(body.length - line.length, fillBytes));
   for (let start = line.length, page = 0; start < body.length; start += fillBytes, page++) {
     fill.writeUInt32BE(page); // so that two pages of one body never look the same
     fill.copy(body, start);
@@ -39,10 +39,11 @@ export function valueOfBody(body: Uint8Array, name: string): string {
   throw new Error(`${value} differs from byte ${at} on`);
 }
 
-function fillFor(value: string): Buffer {
+/** At least so many bytes; the same ones for each value. */
+function fillFor(value: string, sizeBytes: number): Buffer {
   let state = 0x9e3779b9;
   for (const byte of Buffer.from(value)) state = Math.imul(state ^ byte, 0x01000193) >>> 0;
-  const words = new Uint32Array(fillBytes / 4);
+  const words = new Uint32Array(Math.max(1, Math.ceil(sizeBytes / 4)));
   for (let index = 0; index < words.length; index++) {
     state ^= state << 13;
     state ^= state >>> 17;

@@ -167,8 +167,11 @@ async function lasting(
   limitMs: number,
 ): Promise<string[]> {
   const endMs = cluster.world.nowMs + limitMs;
-  while (cluster.world.nowMs < endMs && look(cluster).length > 0) await cluster.world.runFor(500);
-  return look(cluster);
+  for (;;) {
+    const complaints = look(cluster);
+    if (complaints.length === 0 || cluster.world.nowMs >= endMs) return complaints;
+    await cluster.world.runFor(500);
+  }
 }
 
 /** Counts what the master's maps say, a few times a second. */

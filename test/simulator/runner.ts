@@ -71,6 +71,9 @@ export async function runMany(options: RunnerOptions): Promise<number> {
   let failed = 0;
   let ran = 0;
   console.log(`Seeds from ${from} on`);
+  // Refusals are made by the thousand; where one came from is asked only of a seed that fails.
+  const stackLines = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
   for (let seed = from; ran < seedCount && performance.now() < endMs; seed++, ran++) {
     const plan = drawPlan(seed);
     const result = await runAlone(plan);
@@ -78,12 +81,14 @@ export async function runMany(options: RunnerOptions): Promise<number> {
     const complaints = [...result.complaints, ...(ran % twiceEvery === 0 ? await differences(plan, result) : [])];
     if (complaints.length === 0) continue;
     failed++;
+    Error.stackTraceLimit = stackLines;
     console.log(`Seed ${seed} fails`);
     for (const complaint of complaints.slice(0, 5)) console.log(`  ${complaint.slice(0, 1000)}`);
     if (options['keep-going']) continue;
     await tell(plan, result, true);
     break;
   }
+  Error.stackTraceLimit = stackLines;
   const seconds = (performance.now() - startMs) / 1000;
   const { user, system } = process.cpuUsage(startCpu);
   const ofCpu = (user + system) / 1e6;

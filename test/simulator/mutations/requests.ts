@@ -23,6 +23,12 @@ const tornWrites: Focus = {
   actions: [{ kind: 'put', sizeBytes: 100 }, { kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }],
 };
 
+/** Requests that come late, when what they ask for is possible again. */
+const lateConditions: Focus = {
+  setting: { peers: 3, replicas: 2, minInSync: 1, slots: 1 },
+  actions: [{ kind: 'put', sizeBytes: 100, condition: 'if-absent' }, { kind: 'delete' }],
+};
+
 /** Otherwise ids that differ would be levelled without end, and be found by that. */
 const digestsWithoutIds: Edit = {
   file: 'src/peer/request-ids.js',
@@ -240,23 +246,25 @@ export const requestMutations: readonly Mutation[] = [
   {
     name: 'requests-of-another-term-are-served',
     rules: ['F7'],
-    breaks:
-      'A peer serves requests that were routed by an older term of its own, over connections that newer ones ' +
-      'should have closed (which alone would hold them back).',
+    breaks: 'A peer serves requests that were routed by an older term of its own, and answered by another peer since.',
     edits: [
       { file: 'src/peer/serving.js', find: 'if (led?.term === routed.term) {', replace: 'if (led !== undefined) {' },
+    ],
+    focus: { ...lateConditions, faults: ['late-for-its-term'] },
+  },
+  {
+    name: 'older-connections-live',
+    rules: ['F7'],
+    breaks:
+      'A connection of a client that has opened a newer one is still read: what was told "no" there happens here.',
+    edits: [
       {
         file: 'src/peer/callers.js',
         find: `before.session?.close('replaced by a newer connection of the same caller');`,
         replace: '',
       },
     ],
-    focus: {
-      ...lateRetries,
-      faults: ['late-client'],
-      points: [],
-      actions: [{ kind: 'put', sizeBytes: 100, condition: 'if-absent' }, { kind: 'delete' }],
-    },
+    focus: { ...lateConditions, faults: ['late-client'] },
   },
   {
     name: 'reader-does-not-verify',

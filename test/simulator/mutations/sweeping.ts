@@ -141,10 +141,10 @@ export const sweepingMutations: readonly Mutation[] = [
       {
         file: 'src/peer/commit.js',
         find: `await Promise.all(led.required().map(drop));
-          return this.#parts.index.remove(led.fence(), entry.key, entry.version);`,
+          try { return await this.#parts.index.remove(led.fence(), entry.key, entry.version);`,
         replace: `const removed = await this.#parts.index.remove(led.fence(), entry.key, entry.version);
           await Promise.all(led.required().map(drop));
-          return removed;`,
+          try { return removed;`,
       },
     ],
     focus: sweepingTombstones,

@@ -14,6 +14,7 @@ import { deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targete
 import {
   lateBytes,
   lateClient,
+  lateForItsTerm,
   refusedAndGone,
   refusedLate,
   refusedSlowly,
@@ -101,6 +102,7 @@ const acts = {
   'join-amid-sweeps': joinAmidSweeps,
   'late-bytes': lateBytes,
   'late-client': lateClient,
+  'late-for-its-term': lateForItsTerm,
   'refused-slowly': refusedSlowly,
   'refused-late': refusedLate,
   'refused-unheard': refusedUnheard,

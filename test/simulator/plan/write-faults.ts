@@ -6,7 +6,7 @@ import type { SlotNumber } from '../../../src/core/ids.js';
 import type { Moment, PointName } from '../../../src/core/probe.js';
 import type { SimHost } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
-import { atPoint } from './strikes.js';
+import { atPoint, crash } from './strikes.js';
 
 /** A change in whose way something is put: who sends it, and two of those who are to hold it. */
 interface Target {
@@ -46,6 +46,39 @@ export function lateBytes(fault: Fault): Promise<void> {
 export async function lateClient(fault: Fault): Promise<void> {
   const { clients } = fault.cluster;
   if (clients.length > 0) await sendLate(fault, fault.chance.pick(clients), fault.aPrimary());
+}
+
+/**
+ * Of a client, to a primary that is deposed meanwhile and leads again when they arrive, without a restart: in another
+ * term.
+ */
+export async function lateForItsTerm(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const { network, master, clients } = cluster;
+  const primary = fault.aPrimary();
+  if (clients.length === 0) return;
+  const client = chance.pick(clients);
+  const late = chance.between(3500, 6000);
+  network.stall(client.name, primary.name, late);
+  for (let waits = 0; waits < 50 && !network.isUnderWay(client.name, primary.name); waits++) await fault.sleep(5);
+  const others = [...cluster.joined, master].filter((host) => host !== primary);
+  for (const { name } of others) cutBoth(fault, primary.name, name);
+  await fault.sleep(chance.between(1100, 1600));
+  for (const { name } of others) healBoth(fault, primary.name, name);
+  const isBack = (): boolean => cluster.map?.slots.every(({ inSync }) => inSync.length > 1) === true;
+  for (let waits = 0; waits < 30 && !isBack(); waits++) await fault.sleep(50);
+  const next = fault.aPrimary();
+  if (next !== primary && isBack()) await crash(fault, next);
+}
+
+function cutBoth({ cluster }: Fault, one: string, other: string): void {
+  cluster.network.cut(one, other);
+  cluster.network.cut(other, one);
+}
+
+function healBoth({ cluster }: Fault, one: string, other: string): void {
+  cluster.network.heal(one, other);
+  cluster.network.heal(other, one);
 }
 
 // --- Changes that are taken back -------------------------------------------------------------------------------------
@@ -100,16 +133,10 @@ export function refusedUnheard(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
   return refused(fault, async ({ primary, other }) => {
     await fault.sleep(chance.between(1, 6));
-    const heals = [other, cluster.master].map((host) => {
-      cluster.network.cut(primary.name, host.name);
-      cluster.network.cut(host.name, primary.name);
-      return (): void => {
-        cluster.network.heal(primary.name, host.name);
-        cluster.network.heal(host.name, primary.name);
-      };
-    });
+    const unheard = [other, cluster.master];
+    for (const { name } of unheard) cutBoth(fault, primary.name, name);
     await fault.sleep(chance.between(1000, 3000));
-    for (const heal of heals) heal();
+    for (const { name } of unheard) healBoth(fault, primary.name, name);
   });
 }
 

@@ -156,6 +156,20 @@ it.each(['no-space', 'failure'] as const)(
   },
 );
 
+it('F5, F8: a primary whose own commit failed decides nothing on what it holds any more', async () => {
+  // Of what the process sends with its last breath something arrives.
+  const scenario = await Scenario.start({ seed: 2 });
+  await scenario.put('a', 'old');
+  const stopWatching = watchRejections(scenario.world);
+  scenario.primaryOf('a').disk.commitFault = 'failure';
+  // The second waits in the queue of the key; the replica holds the first, this peer does not.
+  const deletes = [1, 2].map(() => scenario.client.delete('a', { timeoutMs: 20_000 }));
+  const codes = await Promise.all(deletes.map((each) => scenario.codeOf(each)));
+  stopWatching();
+  expect(codes.sort()).toEqual(['done', 'not-found']);
+  expect(scenario.world.complaints).toEqual([]);
+});
+
 it('F16: a retry is not answered from the table while fewer copies than min-in-sync are in sync', async () => {
   const scenario = await Scenario.start({ peers: 2, minInSync: 2 });
   const primary = scenario.primaryOf('a');

@@ -306,6 +306,19 @@ describe('uploads', () => {
     expect(await world.runUntil(() => orphanComplaints(cluster).length === 0, 90_000)).toBe(true);
   });
 
+  it('F13, F19: what is swept while a replica dies is gone from the others all the same', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 3, replacedGraceMs: 1500 });
+    const { cluster, world } = scenario;
+    await scenario.put('a', new Uint8Array(1_200_000), { segmentBytes: 1024 * 1024 });
+    await scenario.put('a', 'small');
+    const dying = backupOf(scenario, 'a');
+    cluster.points.arm({ point: 'sweeping', skip: 0, act: () => dying.crash({ isHost: true }) });
+    await world.runUntil(() => scenario.recordOf('a').inSync.length === 2, 20_000);
+    await world.runFor(100);
+    expect(dying.isRunning).toBe(false);
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+
   it('F13: the same upload committed again under a new request id replaces nothing', async () => {
     const scenario = await Scenario.start({ ...short, slots: 1 });
     const { world } = scenario;
