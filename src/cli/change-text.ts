@@ -11,7 +11,8 @@ export function toMovesText(moves: Moves): string {
   if (moves.copies === 0) return 'nothing has to move';
   const least = moves.leastCopies < moves.copies ? ` (at least ${moves.leastCopies} by any way)` : '';
   const eta = moves.etaSeconds === null ? '' : `, about ${formatDuration(moves.etaSeconds)}`;
-  return `${plural(moves.copies, 'copy', 'copies')}${least} of ${plural(moves.slots, 'slot')}, ${formatBytes(moves.bytes)}${eta}`;
+  const copies = plural(moves.copies, 'copy', 'copies');
+  return `${copies}${least} of ${plural(moves.slots, 'slot')}, ${formatBytes(moves.bytes)}${eta}`;
 }
 
 export function toChangeText(change: ClusterChange, done: string): string {

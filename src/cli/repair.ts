@@ -1,6 +1,6 @@
 /**
- * `dfs repair`: has what a peer that is down held copied anew now, without waiting for the grace; or checks every copy of
- * one file, which repairs what is bad.
+ * `dfs repair`: has what a peer that is down held copied anew now, without waiting for the grace; or checks every copy
+ * of one file, which repairs what is bad.
  */
 import { finishChange, isSettled } from './change-text.js';
 import { type Context, defineCommand, type Given, textOption, toggle, usage } from './command.js';

@@ -1,4 +1,4 @@
-/** `dfs verify`: reads every copy of files where they are, and has bad ones repaired. Exit code 7: some could not be. */
+/** `dfs verify`: reads every copy of files where they are, has bad ones repaired. Exit code 7: some could not be. */
 import type { FileClient } from '../client/file-client.js';
 import type { BadCopy, Verification } from '../client/results.js';
 import { refusals } from '../core/errors.js';

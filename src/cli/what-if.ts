@@ -69,7 +69,8 @@ function toText(found: WhatIf, names: Names | undefined, paint: Paint): string {
   if (found.unwritable.slots === 0) return `${who}, everything could still be read and written.`;
   const line = (what: string, harm: Harm, mark: (text: string) => string, list: readonly string[] = []): string[] => {
     if (harm.slots === 0) return [];
-    const text = `${what}: ${plural(harm.files, 'file')} and ${formatBytes(harm.bytes)} in ${plural(harm.slots, 'slot')}`;
+    const amount = `${plural(harm.files, 'file')} and ${formatBytes(harm.bytes)} in ${plural(harm.slots, 'slot')}`;
+    const text = `${what}: ${amount}`;
     return [mark(text), ...list.map((name) => `  ${shownName(name)}`)];
   };
   return [

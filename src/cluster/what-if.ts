@@ -1,5 +1,6 @@
 /**
- * What would become unreadable, unwritable or lost if some peers stopped now. Pure over the map and what each slot holds.
+ * What would become unreadable, unwritable or lost if some peers stopped now. Pure over the map and what each slot
+ * holds.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import { type ClusterMap, isRunning } from './map.js';

@@ -2,9 +2,9 @@
  * Copies here that are known to be bad, and their repair from other holders, again and again until one can give a good
  * one.
  *
- * What was found is written down first: a copy that came without its bytes, because nobody could read them (decision 9),
- * is mended also when their holder returns after this process was started again. One that fails waits longer each time
- * and holds up no other. Serves S5, S7.
+ * What was found is written down first: a copy that came without its bytes, because nobody could read them (decision
+ * 9), is mended also when their holder returns after this process was started again. One that fails waits longer each
+ * time and holds up no other. Serves S5, S7.
  */
 import type { Environment } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';

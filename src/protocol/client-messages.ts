@@ -1,0 +1,132 @@
+/**
+ * What clients ask of peers: files, listings, the state of copies.
+ */
+import { limits } from '../core/limits.js';
+import { bytes, count, exactBytes, flag, oneOf, optional, text } from './checks.js';
+import type { Message } from './message.js';
+import {
+  acknowledged,
+  bucket,
+  contentType,
+  fileRecord,
+  metadata,
+  name,
+  routed,
+  slot,
+  sums,
+  timedId,
+  version,
+} from './message-fields.js';
+
+export const clientMessages = {
+  // --- Client → peer ----------------------------------------------------------------------------------------------
+  /** Stores a file whose other segments are stored already. Payload: segment 0. */
+  put: {
+    kind: 10,
+    from: ['client'],
+    request: {
+      ...routed,
+      bucket,
+      name,
+      requestId: timedId,
+      uploadId: timedId,
+      size: count(),
+      checksum: exactBytes(8),
+      segmentBytes: count(limits.segmentBytesMax),
+      segments: count(limits.segmentsMax),
+      contentType: optional(contentType),
+      metadata,
+      ifAbsent: optional(flag()),
+      ifVersion: optional(version),
+      sums,
+    },
+    reply: acknowledged,
+  },
+  /** Stores segment `index` ≥ 1 of an upload. Idempotent by (uploadId, index). Payload: its bytes. */
+  'put-segment': {
+    kind: 11,
+    from: ['client'],
+    request: { ...routed, bucket, name, uploadId: timedId, index: count(limits.segmentsMax), sums },
+    reply: acknowledged,
+  },
+  delete: {
+    kind: 12,
+    from: ['client'],
+    request: { ...routed, bucket, name, requestId: timedId, ifVersion: optional(version) },
+    reply: acknowledged,
+  },
+  /** Replaces the user metadata (and content type when given) over the same bytes. */
+  'set-metadata': {
+    kind: 13,
+    from: ['client'],
+    request: {
+      ...routed,
+      bucket,
+      name,
+      requestId: timedId,
+      metadata,
+      contentType: optional(contentType),
+      ifVersion: optional(version),
+    },
+    reply: acknowledged,
+  },
+  /**
+   * A file's record and, with `end` above `start`, those of segment 0's blocks that hold bytes start … end−1 of the
+   * file. Payload: whole blocks beginning at `offset`; empty when the range lies beyond segment 0. `ifVersion`: refused
+   * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back.
+   */
+  get: {
+    kind: 14,
+    from: ['client'],
+    request: {
+      ...routed,
+      bucket,
+      name,
+      consistency: oneOf('linearizable', 'any'),
+      start: count(),
+      end: count(),
+      ifVersion: optional(version),
+    },
+    reply: { record: fileRecord, offset: count(), sums, acknowledged: flag() },
+  },
+  /** Blocks of a segment ≥ 1 that hold its bytes start … end−1; any holder answers, segments are immutable. */
+  'get-segment': {
+    kind: 15,
+    from: ['client', 'peer'],
+    request: { slot, bucket, name, uploadId: timedId, index: count(limits.segmentsMax), start: count(), end: count() },
+    reply: { size: count(), offset: count(), sums },
+  },
+  /**
+   * Live names of the given slots (a bitmap, bit 0 = slot 0 lowest bit of byte 0), in order of UTF-8 bytes, all of
+   * which this peer must serve as primary. Payload: rows (src/protocol/rows.ts). `more`: the page was full.
+   */
+  list: {
+    kind: 16,
+    from: ['client'],
+    request: {
+      bucket,
+      prefix: text(limits.nameBytesMax),
+      after: text(limits.nameBytesMax),
+      limit: count(limits.listPageRowsMax),
+      slots: bytes(limits.slotsMax / 8),
+    },
+    reply: { more: flag() },
+  },
+  /** How this peer's own copy of a file's segment (0 = the record and its first bytes) is; verifies the bytes. */
+  'copy-state': {
+    kind: 17,
+    from: ['client', 'peer'],
+    request: { slot, bucket, name, uploadId: timedId, index: count(limits.segmentsMax) },
+    reply: { state: oneOf('ok', 'missing', 'damaged'), version: optional(version), size: count() },
+  },
+  /** A reader found this peer's copy bad: it verifies and, when it is, fetches a good one. */
+  'report-damage': {
+    kind: 18,
+    from: ['client', 'peer'],
+    request: { slot, bucket, name, uploadId: timedId, index: count(limits.segmentsMax) },
+    reply: { state: oneOf('ok', 'missing', 'damaged') },
+  },
+
+  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. Reply payload: JSON. */
+  scrub: { kind: 19, from: ['client'], request: { start: flag() }, reply: {} },
+} as const satisfies Record<string, Message>;

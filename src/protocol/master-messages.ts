@@ -1,0 +1,126 @@
+/**
+ * What is said to the master and by it: by peers, to peers, by clients and operators.
+ */
+import { limits } from '../core/limits.js';
+import { count, flag, list, measure, object, oneOf, optional, text } from './checks.js';
+import type { Message } from './message.js';
+import { address, id, slot } from './message-fields.js';
+
+export const masterMessages = {
+  // --- Peer → master ----------------------------------------------------------------------------------------------
+  /** After hello: asks for a place in the cluster. Reply payload: the map, which names this incarnation (F9). */
+  join: {
+    kind: 60,
+    from: ['peer'],
+    request: {
+      clusterId: optional(id),
+      peerId: optional(id),
+      storeId: id,
+      incarnation: count(),
+      address,
+      zone: text(255),
+      weight: measure(),
+      /** Of the newest map this peer accepted: a master with an older one, or of another lineage, stops. */
+      mapEpoch: count(),
+      lineage: optional(id),
+    },
+    reply: { clusterId: id, peerId: id },
+  },
+  /** Compare-and-set of slot records, each by its slotEpoch (F17, F18). Reply payload: the map after it. */
+  change: {
+    kind: 61,
+    from: ['peer'],
+    request: {
+      changes: list(
+        object({ slot, slotEpoch: count(), op: oneOf('add', 'remove', 'handover'), peer: id, storeId: optional(id) }),
+        500,
+      ),
+    },
+    reply: { epoch: count() },
+  },
+  /** This peer stops on purpose. Reply payload: the map without it. */
+  goodbye: { kind: 62, from: ['peer'], request: {}, reply: { epoch: count() } },
+  /** A connection to a peer broke: look at it now. */
+  suspect: { kind: 63, from: ['peer', 'client'], request: { peer: id }, reply: {} },
+
+  /** Something an operator should know about a copy here. */
+  report: {
+    kind: 64,
+    from: ['peer'],
+    request: { kind: oneOf('copy-damaged', 'copy-repaired'), slot, what: text(2048) },
+    reply: {},
+  },
+
+  // --- Master → peer ----------------------------------------------------------------------------------------------
+  ping: {
+    kind: 70,
+    from: ['master'],
+    request: { clusterMs: count(), mapEpoch: count() },
+    reply: {
+      mapEpoch: count(),
+      lineage: optional(id),
+      incarnation: count(),
+      lagMs: measure(),
+      freeBytes: count(),
+      totalBytes: count(),
+      /** As primary: files and their bytes. On this disk: bytes of every role. */
+      files: count(),
+      logicalBytes: count(),
+      storedBytes: count(),
+      /** Copies known to be bad. */
+      damaged: count(),
+      /** Cluster time since which every copy was read and verified; 0: never yet. */
+      verifiedSinceMs: count(),
+    },
+  },
+  /** Payload: the map. */
+  'push-map': { kind: 71, from: ['master'], request: {}, reply: { epoch: count() } },
+  /** A wish: hand these slots over, each at this slotEpoch (F20). */
+  'wish-handover': {
+    kind: 72,
+    from: ['master'],
+    request: { wishes: list(object({ slot, slotEpoch: count(), to: id }), 500) },
+    reply: {},
+  },
+  /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
+  'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
+
+  // --- Client → master --------------------------------------------------------------------------------------------
+  /** Reply payload: JSON as `dfs status --json` prints it. */
+  status: { kind: 80, from: ['client'], request: {}, reply: {} },
+  /** Events with seq above `after`, waiting up to `waitMs` for one. Reply payload: a JSON array. */
+  events: {
+    kind: 81,
+    from: ['client'],
+    request: { after: count(), limit: count(1000), waitMs: count(60_000) },
+    reply: {},
+  },
+  /** What an operator wants of a peer. `dryRun`: only what would move. Reply payload: JSON, docs/command-line.md. */
+  'change-peer': {
+    kind: 82,
+    from: ['client'],
+    request: {
+      peer: id,
+      op: oneOf('drain', 'enable', 'maintenance', 'remove', 'repair', 'set'),
+      weight: optional(measure()),
+      zone: optional(text(255)),
+      dryRun: flag(),
+    },
+    reply: {},
+  },
+  /** Settings of the whole cluster, those that are named. Reply payload as of `change-peer`. */
+  'change-cluster': {
+    kind: 83,
+    from: ['client'],
+    request: {
+      replicas: optional(count(limits.replicasMax)),
+      minInSync: optional(count(limits.replicasMax)),
+      repairBytesPerSecond: optional(count()),
+      movesPaused: optional(flag()),
+      dryRun: flag(),
+    },
+    reply: {},
+  },
+  /** What would be unreadable, unwritable or lost if these peers stopped now. Reply payload: JSON. */
+  'what-if': { kind: 84, from: ['client'], request: { stop: list(id, limits.peersMax) }, reply: {} },
+} as const satisfies Record<string, Message>;
