@@ -121,7 +121,7 @@ export class OddCalls {
   }
 
   #putDescribed(name: string, chance: Seeded): Promise<void> {
-    const sizeBytes = chance.pick([0, 100, 100, 100, 70_000, 70_000, 70_000, 1_100_000]);
+    const sizeBytes = chance.pick([60, 100, 100, 100, 70_000, 70_000, 70_000, 1_100_000]);
     return this.#worker.put(name, {}, async (value) => {
       const body = makeBody({ name, value, sizeBytes });
       const contentType = `text/${value}`;
