@@ -45,8 +45,8 @@ export interface IndexTransaction extends IndexReader {
 }
 
 /**
- * An ordered, durable key-value store. Reads outside a transaction see durable state only (rule F4). Values returned
- * are the caller's to keep.
+ * An ordered, durable key-value store. Reads outside a transaction see durable state only (rule F4). Keys and values
+ * returned are the caller's to keep, and no Buffers, so that a `slice` of them is a copy.
  */
 export interface IndexStore extends IndexReader {
   /**

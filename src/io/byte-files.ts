@@ -211,7 +211,7 @@ async function readFully(descriptor: number, range: { offset: number; length: nu
     if (count === 0) break; // cut shorter meanwhile
     done += count;
   }
-  return bytes.subarray(0, done);
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, done); // of a Buffer a `slice` is no copy
 }
 
 function readOnce(descriptor: number, target: Uint8Array, position: number): Promise<number> {

@@ -152,11 +152,14 @@ class TableReader implements IndexReader {
 
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
     checkKey(key);
-    return this.#reading(() => this.#tables[table].getBinary(key));
+    return this.#reading(() => {
+      const value = this.#tables[table].getBinary(key);
+      return value && plain(value);
+    });
   }
 
   range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[] {
-    const toRow = ({ key, value }: { key: Uint8Array; value: Uint8Array }) => [key, value] as const;
+    const toRow = ({ key, value }: { key: Uint8Array; value: Uint8Array }) => [plain(key), plain(value)] as const;
     return this.#reading(() => {
       const rows = this.#tables[table].getRange(toRange(options));
       return take(rows, { toItem: toRow, sizeOf: ({ key, value }) => key.length + value.length, ...options });
@@ -166,7 +169,7 @@ class TableReader implements IndexReader {
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
     return this.#reading(() => {
       const keys = this.#tables[table].getKeys(toRange(options));
-      return take(keys, { toItem: (key) => key, sizeOf: (key) => key.length, ...options });
+      return take(keys, { toItem: plain, sizeOf: (key) => key.length, ...options });
     });
   }
 
@@ -323,6 +326,11 @@ class BodyTransaction implements IndexTransaction {
       throw this.fault;
     }
   }
+}
+
+/** The library hands out Buffers, whose `slice` does not copy: whoever changes one would change the other. */
+function plain(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function copyOf(bytes: Uint8Array): Buffer {

@@ -36,7 +36,8 @@ class SmallFolder implements SmallFiles {
       if (!stat.isFile()) throw new StorageFailure(`${path} is not a regular file`);
       const file = await open(path, readFlags);
       try {
-        return await file.readFile();
+        const content = await file.readFile();
+        return new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
       } finally {
         await file.close();
       }

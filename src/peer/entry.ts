@@ -55,7 +55,7 @@ export function keyOfVoid(file: FileName, uploadId: TimedId): EntryKey {
 /** A key as a map key. Voids share the queue of their name: they change together. */
 export function queueKeyOf(key: EntryKey): string {
   if (key[hashBytes] !== keyKinds.void) return keyText(key);
-  const name = key.slice(0, key.length - timedIdBytes - 1);
+  const name = Uint8Array.from(key.subarray(0, key.length - timedIdBytes - 1)); // of a Buffer a `slice` is no copy
   name[hashBytes] = keyKinds.name;
   return keyText(name);
 }

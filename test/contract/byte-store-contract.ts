@@ -95,6 +95,11 @@ function answersForFiles(at: Opened): void {
     expect((await at.store.read(id, { offset: header.length, length: 9 }))?.[0]).toBe(1);
   });
 
+  it('hands out bytes of which a slice is a copy', async () => {
+    await at.store.create('ab'.repeat(16), header, new Uint8Array(10).fill(7));
+    expect((await at.store.read('ab'.repeat(16), { offset: 0, length: 5000 }))?.constructor).toBe(Uint8Array);
+  });
+
   it('answers reads past the end with what there is', async () => {
     const id = '1'.repeat(32);
     await at.store.create(id, header, new Uint8Array(10));

@@ -188,6 +188,24 @@ function keepsRows(at: Opened): void {
     expect(row?.[1].every((byte) => byte === 7)).toBe(true);
   });
 
+  it('hands out keys and values of which a slice is a copy, as of any Uint8Array but a Buffer', async () => {
+    const row = [Buffer.from('key'), Buffer.from('value')] as const;
+    const read = (reader: IndexReader): Uint8Array[] => [
+      reader.get('entries', row[0]) ?? row[1],
+      ...reader.range('entries', { from: row[0] }).flat(),
+      ...reader.keys('entries', { from: row[0] }),
+    ];
+    const inside = await at.store.transact((transaction) => {
+      transaction.put('entries', ...row);
+      return read(transaction);
+    });
+    for (const bytes of [...inside, ...read(at.store)]) {
+      expect(bytes.constructor).toBe(Uint8Array);
+      bytes.slice(0, 1).fill(0);
+      expect(bytes[0]).not.toBe(0);
+    }
+  });
+
   it('deletes what is not there without complaint', async () => {
     await at.store.transact((transaction) => transaction.delete('names', key('nothing')));
     expect(at.store.keys('names', everything)).toEqual([]);

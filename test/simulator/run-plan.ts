@@ -51,6 +51,8 @@ const wholeWithinMs = 20_000;
 const equalWithinMs = 10_000;
 /** A sweep that met an obstacle is tried again after at most a minute. */
 const sweptWithinMs = 90_000;
+/** What was written down while somebody's clock was ahead is due so much later, for each jump of a clock. */
+const jumpMs = 60_000;
 const virtualMsMin = 30_000;
 
 const shortOfMemory = {
@@ -96,7 +98,9 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     if (cluster.monitor.map?.epoch !== cluster.map?.epoch) world.complaints.push('The monitor lost the cluster map');
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
     const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
-    if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, sweptWithinMs)));
+    const jumps = plan.faults.filter(({ kind }) => kind === 'clock-jump').length;
+    const withinMs = sweptWithinMs + jumps * jumpMs;
+    if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, withinMs)));
     await world.runFor(Math.max(0, virtualMsMin - world.nowMs));
   } catch (error) {
     world.complaints.push((error as Error).stack ?? String(error));

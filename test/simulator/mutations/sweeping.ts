@@ -185,7 +185,11 @@ export const sweepingMutations: readonly Mutation[] = [
         replace: "if (led.phase !== 'serving') return false;",
       },
     ],
-    focus: sweepingTombstones,
+    focus: {
+      ...sweepingTombstones,
+      setting: { ...sweepingTombstones.setting, peers: 2 },
+      faults: ['join-amid-sweeps'],
+    },
   },
   {
     name: 'sweep-of-whatever-is-there',

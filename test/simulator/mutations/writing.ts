@@ -226,6 +226,6 @@ export const writingMutations: readonly Mutation[] = [
         replace: 'if (false) throw new StorageFailure(',
       },
     ],
-    focus: { ...refusing, faults: ['full-once', 'full-once', 'crash-primary', 'crash-twice'] },
+    focus: { ...refusing, faults: ['full-primary', 'full-primary', 'crash-primary'], points: [] },
   },
 ];

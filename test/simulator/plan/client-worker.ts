@@ -55,7 +55,8 @@ export class Worker {
 
   /** What a client does that does not know that there is no peer yet. */
   async beEarly(name: string): Promise<void> {
-    const looks = [this.#list(), this.#stat(name), this.#lookAround(name)];
+    const status = this.look(() => this.at.client.status().then(() => []));
+    const looks = [status, this.#list(), this.#stat(name), this.#lookAround(name)];
     const put = this.do(name, { kind: 'put', sizeBytes: 100 });
     await Promise.all([...looks, put]);
   }

@@ -28,7 +28,7 @@ export class Clients {
   readonly #working = new Set<string>();
   readonly #steps = new Map<string, number>();
   readonly #answered = new Set<string>();
-  readonly #early = new Map<string, Worker>();
+  readonly #early = new Map<string, { readonly worker: Worker; readonly isOver: Promise<void> }>();
   #isStopping = false;
 
   constructor(cluster: SimCluster, plans: readonly ClientPlan[]) {
@@ -41,13 +41,8 @@ export class Clients {
   async startEarly(): Promise<void> {
     for (const plan of this.#plans.filter(({ isEarly }) => isEarly === true)) {
       const worker = await this.#newWorker(plan);
-      this.#early.set(plan.worker, worker);
-      const working = `${plan.worker}, early`;
-      this.#working.add(working);
-      worker.beEarly(plan.steps[0]?.name ?? 'name-0').then(
-        () => this.#working.delete(working),
-        (error: unknown) => this.#cluster.world.complaints.push(`Client ${working} failed: ${(error as Error).stack}`),
-      );
+      const isOver = worker.beEarly(plan.steps[0]?.name ?? 'name-0');
+      this.#early.set(plan.worker, { worker, isOver });
     }
     if (this.#early.size > 0) await this.#cluster.world.runFor(20);
   }
@@ -60,9 +55,10 @@ export class Clients {
 
   async start(): Promise<void> {
     for (const plan of this.#plans) {
-      const worker = this.#early.get(plan.worker) ?? (await this.#newWorker(plan));
+      const early = this.#early.get(plan.worker);
+      const worker = early?.worker ?? (await this.#newWorker(plan));
       this.#working.add(plan.worker);
-      this.#work(worker, plan.steps).then(
+      this.#work(worker, plan.steps, early?.isOver).then(
         () => this.#working.delete(plan.worker),
         (error: unknown) =>
           this.#cluster.world.complaints.push(`Client ${plan.worker} failed: ${(error as Error).stack}`),
@@ -164,7 +160,8 @@ export class Clients {
     });
   }
 
-  async #work(worker: Worker, steps: readonly ClientStep[]): Promise<void> {
+  async #work(worker: Worker, steps: readonly ClientStep[], isOverBefore?: Promise<void>): Promise<void> {
+    await isOverBefore;
     for (const { afterMs, at, name, action } of steps) {
       await worker.sleep(afterMs);
       if (at !== undefined) await this.#reached(at);

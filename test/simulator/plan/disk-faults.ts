@@ -1,9 +1,11 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
+import { decodeValue } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
+import { reportDamage } from './reported-damage.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());
@@ -105,12 +107,22 @@ export function failReads(fault: Fault): Promise<void> {
   });
 }
 
-/** One entry of a digest bucket at most: when one is replaced, the others are counted anew as they can be read. */
+/**
+ * One entry of a digest bucket at most: when one is replaced, the others are counted anew as they can be read. Often
+ * somebody notices at once, be the peer a primary or not.
+ */
 export function rotEntries(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
-  return spoil(fault, ({ disk }) => {
-    const keys = disk.index.durable.keys('entries', { from: new Uint8Array(0) });
+  return spoil(fault, (host) => {
+    const { index } = host.disk;
+    const keys = index.durable.keys('entries', { from: new Uint8Array(0) });
     const byBucket = new Map(keys.map((key) => [JSON.stringify(placeOfKey(key, cluster.map?.slots.length ?? 1)), key]));
-    return [...byBucket.values()].filter(() => chance.isLikely(0.6)).map((key) => disk.index.rot('entries', key));
+    const rotten = [...byBucket.values()].filter(() => chance.isLikely(0.6));
+    const entries = rotten.flatMap((key) => {
+      const found = decodeValue(key, index.durable.get('entries', key));
+      return found.state === 'present' ? [found.entry] : [];
+    });
+    if (chance.isLikely(0.6)) cluster.world.schedule(1, () => void reportDamage(cluster, host, entries));
+    return rotten.map((key) => index.rot('entries', key));
   });
 }

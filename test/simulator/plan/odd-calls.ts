@@ -16,7 +16,7 @@ import { seen } from './outcomes.js';
 
 /** The library looks so often; and the client's process may have been paused meanwhile. */
 const givenUpWithinMs = 6000;
-const atOnce = 80;
+const atOnce = 70;
 const otherBucket = 'other-files';
 
 export class OddCalls {
@@ -34,7 +34,7 @@ export class OddCalls {
     const chance = new Seeded(chanceSeed);
     const calls: { readonly [H in OddCall]: () => Promise<void> } = {
       'cancel-put': () => this.#cancelledPut(name, chance, 100),
-      'cancel-upload': () => this.#cancelledPut(name, chance, chance.pick([90_000, 1_200_000])),
+      'cancel-upload': () => this.#cancelledPut(name, chance, chance.pick([90_000, 90_000, 90_000, 1_200_000])),
       'cancel-others': () => this.#cancelledLook(name, chance),
       misuse: () => this.#misuse(name, chance),
       'put-described': () => this.#putDescribed(name, chance),
@@ -121,7 +121,7 @@ export class OddCalls {
   }
 
   #putDescribed(name: string, chance: Seeded): Promise<void> {
-    const sizeBytes = chance.pick([0, 100, 70_000, 1_100_000]);
+    const sizeBytes = chance.pick([60, 100, 100, 100, 70_000, 70_000, 70_000, 1_100_000]);
     return this.#worker.put(name, {}, async (value) => {
       const body = makeBody({ name, value, sizeBytes });
       const contentType = `text/${value}`;

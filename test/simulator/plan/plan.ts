@@ -148,7 +148,7 @@ function drawOddClients(chance: Seeded, { faultsForMs }: Setting): ClientPlan[] 
   const kinds = [
     { worker: 'odd', draw: odd, meanMs: 400 },
     { worker: 'stranger', draw: intrudes, meanMs: 300 },
-  ].filter(() => chance.isLikely(0.25));
+  ].filter(() => chance.isLikely(0.2));
   return kinds.map(({ worker, draw, meanMs }) => {
     const steps: ClientStep[] = [];
     for (let sumMs = 0; sumMs < faultsForMs; sumMs += steps.at(-1)?.afterMs ?? 0) {

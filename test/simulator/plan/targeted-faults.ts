@@ -5,10 +5,10 @@
 import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
-import type { SimHost } from '../world/sim-host.js';
-import { wipeAtOnce, withSlowDisk } from './disk-faults.js';
+import { type SimHost, usualSyncMs } from '../world/sim-host.js';
+import { wipeAtOnce } from './disk-faults.js';
 import type { Fault } from './fault.js';
-import { atPoint, crash } from './strikes.js';
+import { atPoint } from './strikes.js';
 
 /**
  * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
@@ -64,26 +64,37 @@ function newJoiners(moment: Moment): readonly PeerId[] {
 /** A replica has no room for the next thing it is told: to drop what its primary sweeps. */
 export function fillAtSweep(fault: Fault): Promise<void> {
   const strike = async (_primary: SimHost, moment: Moment): Promise<void> => {
-    const replica = replicaOf(fault, moment);
+    const replica = 'slot' in moment ? replicaOf(fault, moment.slot) : undefined;
     if (replica !== undefined) replica.disk.commitFault = 'no-space';
   };
   return atPoint(fault, strike, 'sweeping');
 }
 
-/** A replica is gone and comes back while its primary sweeps, for which the disk takes its time. */
-export function joinAmidSweeps(fault: Fault): Promise<void> {
-  const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
-    const replica = replicaOf(fault, moment);
-    if (replica === undefined) return;
-    await Promise.all([withSlowDisk(fault, primary), crash(fault, replica, 300)]);
+/** A replica that was gone for long enough to be taken out comes back while its primary sweeps, on a slow disk. */
+export async function joinAmidSweeps(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const slot = chance.below(cluster.map?.slots.length ?? 1);
+  const replica = replicaOf(fault, slot);
+  if (replica === undefined) return;
+  replica.crash();
+  await fault.sleep(chance.between(100, 300));
+  const back = async (): Promise<void> => {
+    await fault.sleep(chance.between(1, 50));
+    replica.start();
   };
-  return atPoint(fault, strike, 'sweeping');
+  const strike = async (primary: SimHost): Promise<void> => {
+    // Each removal takes longer than what a joiner is compared in, all of them longer than it takes to join.
+    primary.syncMs = { leastMs: 50, mostMs: 300 };
+    await Promise.all([back(), fault.sleep(1500)]);
+    primary.syncMs = usualSyncMs;
+  };
+  await atPoint(fault, strike, 'sweeping');
+  replica.start();
 }
 
-/** Any member of the moment's slot but its primary. */
-function replicaOf({ cluster, chance }: Fault, moment: Moment): SimHost | undefined {
-  const slot: SlotNumber | undefined = 'slot' in moment ? moment.slot : undefined;
-  const record = slot === undefined ? undefined : cluster.map?.slots[slot];
+/** Any member but the primary. */
+function replicaOf({ cluster, chance }: Fault, slot: SlotNumber): SimHost | undefined {
+  const record = cluster.map?.slots[slot];
   const replicas = (record?.inSync ?? []).filter((peer) => peer !== record?.primary);
   return replicas.length === 0 ? undefined : cluster.hostOf(chance.pick(replicas));
 }
