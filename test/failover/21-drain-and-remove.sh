@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Row 21: a peer is drained and removed under load. No request fails, and nothing is left on it.
 . "$(dirname "$0")/lib.sh"
-start_cluster 4
-# A surplus copy is kept for a day unless told otherwise.
+start_cluster 4 --replaced-grace 1
+# A surplus copy is kept for a day unless told otherwise, and its bytes for ten minutes more.
 stop master
 flags_of[master]="${flags_of[master]} --quarantine 1"
 start master
@@ -18,7 +18,7 @@ dfs peer drain "$id" --dry-run --json >"$work/dry.json"
 dfs --deadline 120 peer drain "$id" --wait --json >"$work/drain.json" || complain 'draining did not end'
 dfs peer remove "$id" --yes --quiet || complain 'a drained peer was not removed'
 sleep 5
-left=$(find "$work/$leaver/files" -type f 2>/dev/null | wc -l)
+left=$(find "$work/$leaver/bytes" -type f 2>/dev/null | wc -l)
 [[ $left -eq 0 ]] || complain "$left files are left on the removed peer"
 stop "$leaver"
 peers=$(for name in $peers; do [[ $name == "$leaver" ]] || echo "$name"; done)

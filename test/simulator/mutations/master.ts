@@ -115,10 +115,10 @@ export const masterMutations: readonly Mutation[] = [
     rules: ['S7'],
     breaks: 'A copy that is not wanted any more goes before the wanted one is in sync.',
     edits: [
-      { file: 'src/cluster/planner.js', find: 'if (!isComplete) return joiners;', replace: '' },
+      { file: 'src/cluster/planner.js', find: 'if (!isComplete || map.movesPaused) return joiners;', replace: '' },
       {
         file: 'src/cluster/planner.js',
-        find: 'const spare = Math.max(0, record.inSync.length - replicas);',
+        find: 'const spare = Math.max(0, record.inSync.length - map.pool.replicas);',
         replace: 'const spare = Math.max(0, record.inSync.length - 1);',
       },
     ],

@@ -5,7 +5,7 @@ import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
 
 async function startMoved() {
-  const scenario = await Scenario.start({ peers: 3, quarantineMs: 1000, slots: 4 });
+  const scenario = await Scenario.start({ peers: 3, quarantineMs: 1000, slots: 4, repairGraceMs: 600_000 });
   const names = Array.from({ length: 8 }, (_, at) => `name-${at}`);
   for (const name of names) await scenario.put(name, name);
   const holders = (): number =>
