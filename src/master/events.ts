@@ -1,9 +1,9 @@
 /**
  * The ordered, bounded log of what happened in the cluster and why, for people and `dfs events`.
  *
- * Kept over a restart in one small file that is replaced now and then, not at every event: after a crash the newest
- * lines may be missing, and numbering goes on above any number that can have been shown, so that followers never see
- * one twice.
+ * It is one small file, replaced moments after an event; nobody is shown an event before it is durable, so numbers have
+ * no gaps and nobody sees one twice, whatever happens to the master. With the events goes the map they tell up to: what
+ * a master that was killed had changed and not told, the next one tells from the difference.
  */
 
 import type { Log } from '../core/environment.js';
@@ -57,22 +57,25 @@ export type NewEvent = Pick<ClusterEvent, 'kind' | 'text'> &
 
 const eventsMax = 1000;
 const slotsKeptMax = 100_000; // bounds the file and an answer by what makes an event large
-const seqReserve = 1000;
 const eventsFile = 'events';
 
 interface StoredEvents {
   readonly nextSeq: number;
   readonly events: readonly ClusterEvent[];
+  /** The encoded map that the events tell up to, in base64. */
+  readonly map?: string;
 }
 
 export class EventLog {
   readonly #files: SmallFiles;
   readonly #log: Log;
   readonly #nowMs: () => number;
+  /** Called with each event once it is durable. */
+  onKept: (event: ClusterEvent) => void = () => undefined;
   #events: ClusterEvent[];
+  #unsaved: ClusterEvent[] = [];
   #nextSeq: number;
-  #seqReserved: number;
-  #isSaved = true;
+  #map: string | undefined;
   #saving: Promise<void> = Promise.resolve();
   readonly #waiting = new Set<() => void>();
 
@@ -82,7 +85,7 @@ export class EventLog {
     this.#nowMs = nowMs;
     this.#events = [...stored.events];
     this.#nextSeq = stored.nextSeq;
-    this.#seqReserved = stored.nextSeq;
+    this.#map = stored.map;
   }
 
   /** A damaged log is no reason not to start: it is begun anew, above any number shown before by the clock. */
@@ -90,7 +93,18 @@ export class EventLog {
     return new EventLog(files, log, nowMs, await readStored(files, log, nowMs));
   }
 
-  add(event: NewEvent & { readonly epoch: Epoch }): ClusterEvent {
+  /** The encoded map that the log tells up to; undefined when nothing was told of any. */
+  get toldMap(): Uint8Array | undefined {
+    return this.#map === undefined ? undefined : new Uint8Array(Buffer.from(this.#map, 'base64'));
+  }
+
+  /** All that led to this map has been added. */
+  set toldMap(encoded: Uint8Array) {
+    this.#map = Buffer.from(encoded).toString('base64');
+  }
+
+  /** Shown to nobody before it is saved. */
+  add(event: NewEvent & { readonly epoch: Epoch }): void {
     const full: ClusterEvent = {
       seq: this.#nextSeq,
       at: toIsoTime(this.#nowMs()),
@@ -98,14 +112,9 @@ export class EventLog {
       ...event,
     };
     this.#nextSeq += 1;
-    this.#events.push(full);
-    this.#trim();
-    this.#isSaved = false;
+    this.#unsaved.push(full);
     const { text, slots, ...fields } = full;
     this.#log.info(slots === undefined ? fields : { ...fields, slotCount: slots.length }, text);
-    for (const wake of this.#waiting) wake();
-    if (this.#nextSeq >= this.#seqReserved) this.#saveSoon();
-    return full;
   }
 
   /** Oldest first. */
@@ -114,7 +123,7 @@ export class EventLog {
     return first === -1 ? [] : this.#events.slice(first, first + limit);
   }
 
-  /** Resolves when an event was added, or the signal fires. */
+  /** Resolves when an event may have been added, or the signal fires. */
   next(signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
       const wake = (): void => {
@@ -128,38 +137,36 @@ export class EventLog {
     });
   }
 
-  /** Makes what was added durable; cheap when nothing was. */
+  /** Makes what was added durable, and shows it; cheap when nothing was. */
   save(): Promise<void> {
-    this.#saving = this.#saving.then(() => this.#saveNow(this.#nextSeq + seqReserve));
+    this.#saving = this.#saving.catch(() => undefined).then(() => this.#saveNow());
     return this.#saving;
   }
 
-  /** The last save: numbering goes on without a gap. */
-  async close(): Promise<void> {
-    await this.#saving;
-    this.#isSaved = false;
-    await this.#saveNow(this.#nextSeq);
-  }
-
-  #saveSoon(): void {
-    this.#seqReserved = this.#nextSeq + seqReserve;
-    this.save().catch((error) => this.#log.error({ error: String(error) }, 'The event log could not be saved'));
-  }
-
-  async #saveNow(nextSeq: number): Promise<void> {
-    if (this.#isSaved) return;
-    this.#isSaved = true;
-    this.#seqReserved = nextSeq;
-    const stored: StoredEvents = { nextSeq, events: this.#events };
-    await replaceSealed(this.#files, eventsFile, Buffer.from(JSON.stringify(stored)));
-  }
-
-  #trim(): void {
-    let slots = this.#events.reduce((sum, event) => sum + (event.slots?.length ?? 0), 0);
-    while (this.#events.length > eventsMax || (slots > slotsKeptMax && this.#events.length > 1)) {
-      slots -= this.#events.shift()?.slots?.length ?? 0;
+  async #saveNow(): Promise<void> {
+    const added = this.#unsaved;
+    if (added.length === 0) return;
+    this.#unsaved = [];
+    const events = trimmed([...this.#events, ...added]);
+    const nextSeq = 1 + (added.at(-1)?.seq ?? 0);
+    const stored: StoredEvents = { nextSeq, events, ...(this.#map === undefined ? {} : { map: this.#map }) };
+    try {
+      await replaceSealed(this.#files, eventsFile, Buffer.from(JSON.stringify(stored)));
+    } catch (error) {
+      this.#unsaved = [...added, ...this.#unsaved].slice(-eventsMax);
+      throw error;
     }
+    this.#events = events;
+    for (const event of added) this.onKept(event);
+    for (const wake of this.#waiting) wake();
   }
+}
+
+function trimmed(events: readonly ClusterEvent[]): ClusterEvent[] {
+  const kept = events.slice(-eventsMax);
+  let slots = kept.reduce((sum, event) => sum + (event.slots?.length ?? 0), 0);
+  while (slots > slotsKeptMax && kept.length > 1) slots -= kept.shift()?.slots?.length ?? 0;
+  return kept;
 }
 
 async function readStored(files: SmallFiles, log: Log, nowMs: () => number): Promise<StoredEvents> {

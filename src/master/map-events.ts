@@ -180,6 +180,10 @@ export class GatheredMoves {
     return [];
   }
 
+  get isEmpty(): boolean {
+    return this.#gathered.size === 0;
+  }
+
   takeAll(): readonly NewEvent[] {
     const events = [...this.#gathered.values()];
     this.#gathered.clear();

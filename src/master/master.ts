@@ -17,7 +17,7 @@ import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
 import { type Address, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
-import { encodeMap } from '../protocol/map-codec.js';
+import { decodeMap, encodeMap } from '../protocol/map-codec.js';
 import { Commits } from './commits.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
@@ -49,6 +49,7 @@ export interface MasterOptions {
 const planSoonMs = 5;
 const housekeepingRounds = Math.round(timing.housekeepingMs / timing.masterRoundMs);
 const savingRounds = 5 * housekeepingRounds;
+const eventRounds = 2; // events of a moment share a write
 const planningRounds = Math.round(timing.pingIntervalMs / timing.masterRoundMs);
 
 export class Master {
@@ -125,6 +126,8 @@ export class Master {
     const events = await EventLog.load(files, environment.log, () => clusterClock.nowMs());
     environment.probe?.at({ point: 'mapLoaded', map });
     const master = new Master(environment, options, { maps, map, incarnation, clusterClock, events });
+    events.onKept = (event) => options.onEvent?.(event);
+    master.#tellWhatIsUntold();
     await master.#begin();
     return master;
   }
@@ -183,10 +186,18 @@ export class Master {
   }
 
   #tell(events: readonly NewEvent[]): void {
-    for (const event of events) {
-      const kept = this.events.add({ epoch: 0, ...event });
-      this.options.onEvent?.(kept);
-    }
+    for (const event of events) this.events.add({ epoch: 0, ...event });
+    if (events.length > 0 && this.#moves.isEmpty && this.encodedMap !== undefined)
+      this.events.toldMap = this.encodedMap;
+  }
+
+  /** What a former start of the master changed and did not live to tell. */
+  #tellWhatIsUntold(): void {
+    const { map } = this;
+    const told = this.events.toldMap;
+    const before = told === undefined ? undefined : decodeMap(told);
+    if (map === undefined || before === undefined || before.epoch >= map.epoch) return;
+    this.#tell(eventsBetween(before, map).map((event) => ({ ...event, epoch: map.epoch })));
   }
 
   /** Somebody follows a map that this master never made: going on could undo what that one decided (S10). */
@@ -209,7 +220,7 @@ export class Master {
     this.watch.stop();
     await this.commits.idle();
     this.#tell(this.#moves.takeAll());
-    await this.events.close();
+    await this.events.save();
   }
 
   async #begin(): Promise<void> {
@@ -234,9 +245,8 @@ export class Master {
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
     if (this.#roundCount % housekeepingRounds === 0) this.#tell(this.#moves.takeAll());
-    if (this.#roundCount % savingRounds === 0) {
-      Promise.all([this.events.save(), this.clusterClock.mark()]).catch((error) => this.#onFailedWrite(error));
-    }
+    if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.#onFailedWrite(error));
+    if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.#onFailedWrite(error));
   }
 
   /** Compares the map with the verdicts, asks whose answer is missing, and commits what follows. */
