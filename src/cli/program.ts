@@ -69,7 +69,7 @@ const commands: Readonly<Record<string, Entry>> = {
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = [...['incident', 'explain', 'checkpoint', 'force-promote', 'doctor', 'bench']] as const;
+const laterCommands = ['explain', 'checkpoint', 'force-promote', 'doctor', 'bench'] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 

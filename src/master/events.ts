@@ -42,6 +42,7 @@ export const eventKinds = [
   'settings-changed',
   'copy-damaged',
   'copy-repaired',
+  'copies-made',
   'promoted',
   'handed-over',
   'waiting',

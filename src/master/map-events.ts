@@ -7,6 +7,7 @@ import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
 import { settingsOf } from '../cluster/settings.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
+import type { RequestOf } from '../protocol/messages.js';
 import type { EventKind, NewEvent } from './events.js';
 import type { Membership } from './membership.js';
 
@@ -143,10 +144,16 @@ export function eventsOfVerdicts(before: Membership, after: Membership): readonl
     }
     if (member.state === 'down') {
       const kind = member.reason === 'goodbye' ? 'peer-stopped' : 'peer-down';
-      events.push({ kind, peer, text: `${peer} ${downSentences[member.reason]}`, data: { reason: member.reason } });
+      const silentMs = old.state === 'down' ? 0 : Math.round(member.sinceMs - old.heardAtMs);
+      const text = `${peer} ${downSentences[member.reason]}${kind === 'peer-down' ? lastAnswered(silentMs) : ''}`;
+      events.push({ kind, peer, text, data: { reason: member.reason, silentMs } });
     }
   }
   return events;
+}
+
+function lastAnswered(silentMs: number): string {
+  return `; it last answered ${(silentMs / 1000).toFixed(1)} s before`;
 }
 
 const downSentences = {
@@ -154,6 +161,21 @@ const downSentences = {
   gone: 'is down: its process is gone, two connects were refused',
   goodbye: 'stops on purpose',
 } as const;
+
+/** What a peer told of itself. */
+export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEvent {
+  const { kind, what = 'something', slot, to, slots = 0, keys = 0, bytes = 0 } = report;
+  if (kind === 'copies-made') {
+    const text = `${peer} copied what ${to} lacked: ${keys} entries in ${slots} slots, ${bytes} bytes`;
+    return { kind, peer, text, data: { to, copiedSlots: slots, copiedEntries: keys, copiedBytes: bytes } };
+  }
+  const state =
+    kind === 'copy-damaged'
+      ? 'is bad; it is repaired as soon as another holder can give a good one'
+      : 'was repaired from another holder';
+  const where = slot === undefined ? {} : { slots: [slot] };
+  return { kind, peer, ...where, text: `${peer}: the copy of ${what} ${state}`, data: { what } };
+}
 
 /** Slots that nobody can serve until a holder returns. */
 export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {

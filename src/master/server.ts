@@ -19,6 +19,7 @@ import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
 import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
+import { eventOfReport } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
 import type { Operations } from './operations.js';
@@ -195,9 +196,7 @@ export class MasterServer {
 
   async #report({ header, session }: Incoming<'report'>): Promise<Outgoing> {
     const { peer } = this.#identityOf(session);
-    const { kind, slot, what } = header;
-    const text = `${peer}: the copy of ${what} ${reportTexts[kind]}`;
-    this.#master.addEvent({ kind, peer, slots: [slot], text, data: { what } });
+    this.#master.addEvent(eventOfReport(peer, header));
     return {};
   }
 
@@ -259,11 +258,6 @@ export class MasterServer {
     return payload === undefined ? {} : { payload };
   }
 }
-
-const reportTexts = {
-  'copy-damaged': 'is bad; it is repaired as soon as another holder can give a good one',
-  'copy-repaired': 'was repaired from another holder',
-} as const;
 
 function isNamed(map: ClusterMap, by: Identity): boolean {
   const peer = peerOf(map, by.peer);

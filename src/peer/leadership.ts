@@ -213,12 +213,17 @@ export class Leadership {
           canRun: () => this.#links.get(peer)?.isUp === true,
           run: (each) => this.#join(each, peer),
           isWanted: (each) => isStillJoining(each, peer),
-          onDrained: (copied) => this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again'),
+          onDrained: (copied) => this.#onCopied(peer, copied),
         });
         this.#joins.set(peer, queue);
       }
       queue.add(led);
     }
+  }
+
+  #onCopied(peer: PeerId, copied: Settled & { slots: number }): void {
+    this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again');
+    if (copied.keys > 0) this.#parts.master.report({ kind: 'copies-made', to: peer, ...copied });
   }
 
   #joiningParts(): JoiningParts {

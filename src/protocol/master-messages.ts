@@ -43,11 +43,21 @@ export const masterMessages = {
   /** A connection to a peer broke: look at it now. */
   suspect: { kind: 63, from: ['peer', 'client'], request: { peer: id }, reply: {} },
 
-  /** Something an operator should know about a copy here. */
+  /** Something an operator should know: of a copy here, or of what this peer has copied to another. */
   report: {
     kind: 64,
     from: ['peer'],
-    request: { kind: oneOf('copy-damaged', 'copy-repaired'), slot, what: text(2048) },
+    request: {
+      kind: oneOf('copy-damaged', 'copy-repaired', 'copies-made'),
+      /** What a copy is of. */
+      what: optional(text(2048)),
+      slot: optional(slot),
+      /** Who got copies, of how many slots, keys and bytes. */
+      to: optional(id),
+      slots: optional(count()),
+      keys: optional(count()),
+      bytes: optional(count()),
+    },
     reply: {},
   },
 

@@ -62,7 +62,7 @@ describe('a mistake in the command line', () => {
 
 describe('commands of later versions', () => {
   it.each([
-    ...[['incident', 'last'], ['explain', 'x'], ['checkpoint', 'ls'], ['force-promote', '3'], ['doctor'], ['bench']],
+    ...[['explain', 'x'], ['checkpoint', 'ls'], ['force-promote', '3'], ['doctor'], ['bench']],
     ['doctor', '--help'],
   ])('%s %s answer "not in this version" with exit code 2', async (...argv) => {
     const ran = await runDfs(new FakeCluster(), argv);
