@@ -7,7 +7,6 @@
 import { refuse } from '../core/errors.js';
 import type { PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import { withOut } from './absence.js';
 import { type ClusterMap, isRunning, type PeerMode, type PeerRecord, peerOf } from './map.js';
 import { lastHeldBy, withPeerRecord } from './membership.js';
 import { isPlaced } from './placement.js';
@@ -48,7 +47,9 @@ export function slotsOn(map: ClusterMap, id: PeerId): number {
 }
 
 function withMode(map: ClusterMap, peer: PeerRecord, mode: PeerMode): ClusterMap {
-  const after = withPeerRecord(map, { ...peer, mode });
+  // Under maintenance nothing of it is made anew, also what was begun already.
+  const isOut = peer.isOut && mode !== 'maintenance';
+  const after = withPeerRecord(map, { ...peer, mode, isOut });
   if (mode === 'draining' && !after.peers.some(isPlaced)) {
     refuse('conflict', `Nobody would be left to hold anything without ${peer.id}`, {
       advice: 'Start another peer first, or dfs peer enable one that is drained',
@@ -74,11 +75,16 @@ function withRepair(map: ClusterMap, peer: PeerRecord): ClusterMap {
       advice: `To empty it: dfs peer drain ${peer.id}. To check what it holds: dfs scrub --peer ${peer.id}`,
     });
   }
-  return withOut({ ...map, peers: map.peers.map((each) => withoutMaintenance(each, peer.id)) }, [peer.id]);
+  const mode = peer.mode === 'maintenance' ? 'normal' : peer.mode;
+  return withPeerRecord(map, { ...peer, mode, isOut: true });
 }
 
-function withoutMaintenance(peer: PeerRecord, id: PeerId): PeerRecord {
-  return peer.id === id && peer.mode === 'maintenance' ? { ...peer, mode: 'normal' } : peer;
+/** Slots in sync on this peer and on others of which none runs: nobody knows which of their disks will return. */
+function lastHeldAmongDown(map: ClusterMap, id: PeerId): { slotCount: number; others: readonly PeerId[] } {
+  const running = new Set(map.peers.filter(isRunning).map((peer) => peer.id));
+  const held = map.slots.filter(({ inSync }) => inSync.includes(id) && !inSync.some((peer) => running.has(peer)));
+  const others = new Set(held.flatMap(({ inSync }) => inSync.filter((peer) => peer !== id)));
+  return { slotCount: held.length, others: [...others] };
 }
 
 /** A running peer must hold nothing any more; one that is down must not be the last to hold anything. */
@@ -95,6 +101,12 @@ function withPeerRemoved(map: ClusterMap, peer: PeerRecord): ClusterMap {
   if (lone > 0) {
     refuse('conflict', `${id} has the only copy of ${lone} slots: to remove it would lose them`, {
       advice: `Bring ${id} back. Only if its disk is gone for good: dfs force-promote`,
+    });
+  }
+  const { slotCount, others } = lastHeldAmongDown(map, id);
+  if (slotCount > 0) {
+    refuse('conflict', `Of ${slotCount} slots ${id} has a copy, and all others are on peers that are down too`, {
+      advice: `Bring one of them back first: ${others.join(', ')}`,
     });
   }
   const led = map.slots.filter(({ primary }) => primary === id).length;

@@ -93,6 +93,28 @@ describe('remove and repair', () => {
     const down = withPeer(holding, 'p2', { state: 'down', mode: 'maintenance' });
     expect(peerOf(withOperation(down, 'p2', { kind: 'repair' }), 'p2')).toMatchObject({ isOut: true, mode: 'normal' });
   });
+
+  test('repair by hand of one that is out already changes nothing, or else the epoch too', () => {
+    const out = withPeer(holding, 'p2', { state: 'down', isOut: true });
+    expect(withOperation(out, 'p2', { kind: 'repair' })).toBe(out);
+    const kept = withPeer(out, 'p2', { mode: 'maintenance' });
+    const repaired = withOperation(kept, 'p2', { kind: 'repair' });
+    expect(peerOf(repaired, 'p2')).toMatchObject({ isOut: true, mode: 'normal' });
+    expect(repaired.epoch).toBe(kept.epoch + 1);
+  });
+
+  test('maintenance of one that is out already ends that', () => {
+    const out = withPeer(holding, 'p2', { state: 'down', isOut: true });
+    const kept = withOperation(out, 'p2', { kind: 'maintenance' });
+    expect(peerOf(kept, 'p2')).toMatchObject({ isOut: false, mode: 'maintenance' });
+    expect(wantedOf(kept).flat()).toContain('p2');
+  });
+
+  test('S7: of copies that are all on dead peers none is given up: the other disk may be the one that is gone', () => {
+    const bothDown = withPeer(withPeer(holding, 'p2', { state: 'down' }), 'p1', { state: 'down' });
+    expect(codeOf(() => withOperation(bothDown, 'p2', { kind: 'remove' }))).toBe('conflict');
+    expect(codeOf(() => withOperation(bothDown, 'p1', { kind: 'remove' }))).toBe('conflict');
+  });
 });
 
 test('while moves are paused only missing copies are made', () => {
