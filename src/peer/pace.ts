@@ -12,8 +12,9 @@ export class Pace {
   readonly #clock: Clock;
   readonly #bytesPerSecond: () => number;
   #lastTurn: Promise<void> = Promise.resolve();
-  /** When what was let through so far will have had its time. */
-  #paidUntilMs = 0;
+  /** Let through and not paid for yet by time passed; in bytes, so that a change of speed counts for them too. */
+  #owedBytes = 0;
+  #paidAtMs = 0;
 
   /** A speed of 0 is none: nobody waits. */
   constructor(clock: Clock, bytesPerSecond: () => number) {
@@ -31,11 +32,13 @@ export class Pace {
   async #turn(bytes: number): Promise<void> {
     for (;;) {
       const speed = this.#bytesPerSecond();
-      const nowMs = this.#clock.monotonicMs();
       if (speed === 0) return;
-      const waitMs = this.#paidUntilMs - nowMs;
+      const nowMs = this.#clock.monotonicMs();
+      this.#owedBytes = Math.max(0, this.#owedBytes - ((nowMs - this.#paidAtMs) / 1000) * speed);
+      this.#paidAtMs = nowMs;
+      const waitMs = (this.#owedBytes / speed) * 1000;
       if (waitMs <= aheadMs) {
-        this.#paidUntilMs = Math.max(this.#paidUntilMs, nowMs) + (bytes / speed) * 1000;
+        this.#owedBytes += bytes;
         return;
       }
       await sleep(this.#clock, Math.min(longestNapMs, waitMs));

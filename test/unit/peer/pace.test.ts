@@ -32,3 +32,12 @@ it('a change of speed is felt by who waits already', async () => {
   await clock.advance(300);
   expect(isSent).toBe(true);
 });
+
+it('what was let through at a low speed holds nobody up at a higher one', async () => {
+  const clock = new ManualClock();
+  let speed = 1;
+  const pace = new Pace(clock, () => speed);
+  expect(await sentWithin(clock, pace, { pieces: 1, bytes: 1_000_000, ms: 10 })).toBe(1);
+  speed = 10_000_000;
+  expect(await sentWithin(clock, pace, { pieces: 1, bytes: 5, ms: 500 })).toBe(1);
+});
