@@ -62,6 +62,8 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./what-if.js')).whatIf,
   },
   repair: { about: 'make lost copies anew now', load: async () => (await import('./repair.js')).repair },
+  explain: { about: 'tell why a file is where it is', load: async () => (await import('./explain.js')).explain },
+  incident: { about: 'tell the last failure', load: async () => (await import('./incident.js')).incident },
   verify: { about: 'read every copy of files', load: async () => (await import('./verify.js')).verify },
   scrub: { about: 'have peers read all they store', load: async () => (await import('./scrub.js')).scrub },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
@@ -69,7 +71,7 @@ const commands: Readonly<Record<string, Entry>> = {
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = ['explain', 'checkpoint', 'force-promote', 'doctor', 'bench'] as const;
+const laterCommands = ['checkpoint', 'force-promote', 'doctor', 'bench'] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 

@@ -3,7 +3,9 @@
  *
  * Everything it is made of works over an environment handed in; src/dfs.ts hands in the real one.
  */
+import { explainSlot } from '../cluster/explanation.js';
 import { hashOfName } from '../cluster/hashing.js';
+import { wantedPlacement } from '../cluster/placement.js';
 import { parseAddress } from '../core/address.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
@@ -36,6 +38,7 @@ import type {
   ClusterEvent,
   ClusterStatus,
   EventsOptions,
+  Explanation,
   FileStat,
   GetOptions,
   ListEntry,
@@ -213,6 +216,15 @@ export class FileClient {
 
   async locate(name: string, options: CallOptions = {}): Promise<Location> {
     return this.#locator.locate(this.#readOptions(name, options));
+  }
+
+  /** Why the file is where it is, or would go there. */
+  async explain(name: string, options: CallOptions = {}): Promise<Explanation> {
+    const location = await this.locate(name, options);
+    const { map } = await this.#parts.view.known(this.newPatience(options), `Explaining ${name}`);
+    const wanted = wantedPlacement(map.peers, map.slots.length, map.pool.replicas);
+    const { tokenOwner = null, ...explained } = explainSlot(map, wanted, location.slot);
+    return { location, tokenOwner, ...explained };
   }
 
   /** Reads every copy where it is and has bad ones repaired. Throws `not-found`. */

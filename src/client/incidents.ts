@@ -2,6 +2,7 @@
  * Failures as a person would tell them: the events from when something went wrong until all was well again. Pure.
  */
 import type { PeerId } from '../core/ids.js';
+import { fromIsoTime } from '../core/iso-time.js';
 import type { ClusterEvent } from './results.js';
 
 export interface IncidentStep {
@@ -105,5 +106,5 @@ function healthIn({ kind, data }: ClusterEvent): Health | undefined {
 }
 
 function millis(later: ClusterEvent, earlier: ClusterEvent): number {
-  return Date.parse(later.at) - Date.parse(earlier.at);
+  return fromIsoTime(later.at) - fromIsoTime(earlier.at);
 }

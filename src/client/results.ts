@@ -164,6 +164,16 @@ export interface Location {
   readonly segments: readonly SegmentLocation[];
 }
 
+/** Why a file is where it is. */
+export interface Explanation {
+  readonly location: Location;
+  readonly placementCase: 'token' | 'last' | 'bound' | 'nobody';
+  /** Whose token is next on the ring; null when nobody has any. */
+  readonly tokenOwner: PeerId | null;
+  readonly wanted: readonly PeerId[];
+  readonly reasons: readonly string[];
+}
+
 export interface BadCopy extends PeerAddress {
   /** Of the segment; 0 is the record and the first bytes. */
   readonly index: number;

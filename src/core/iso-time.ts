@@ -34,3 +34,17 @@ export function toIsoTime(sinceEpochMs: number): string {
   ];
   return `${padded(year, 4)}-${padded(month, 2)}-${padded(day, 2)}T${time.join(':')}Z`;
 }
+
+/** Milliseconds since 1970 of what `toIsoTime` writes; NaN of anything else. */
+export function fromIsoTime(text: string): number {
+  const match = /^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)\.(\d{3})Z$/.exec(text);
+  if (match === null) return Number.NaN;
+  const [year = 0, month = 0, day = 0, hours = 0, minutes = 0, seconds = 0, ms = 0] = match.slice(1).map(Number);
+  const shiftedYear = month <= 2 ? year - 1 : year;
+  const era = Math.floor(shiftedYear / 400);
+  const yearOfEra = shiftedYear - era * 400;
+  const dayOfYear = Math.floor((153 * (month > 2 ? month - 3 : month + 9) + 2) / 5) + day - 1;
+  const dayOfEra = yearOfEra * 365 + Math.floor(yearOfEra / 4) - Math.floor(yearOfEra / 100) + dayOfYear;
+  const days = era * eraDays + dayOfEra - 719_468;
+  return days * dayMs + hours * 3_600_000 + minutes * 60_000 + seconds * 1000 + ms;
+}

@@ -91,7 +91,7 @@ export class Comparison {
       const end = answer.header.more ? theirs.at(-1)?.key : undefined;
       const differing = differences(this.#listOwn(led, bucket, from, end), theirs);
       await inParallel(differing, parallelKeys, async (their) => {
-        if (!led.isRequired(peer)) await this.#pace.take(this.#sizeOf(their.key));
+        if (!led.isRequired(peer)) await this.#pace.take(this.#sizeOf(their.key), () => led.isHeldBy(peer));
         const bytes = await led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their));
         settled.keys++;
         settled.bytes += bytes;

@@ -22,17 +22,17 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
-  /** Resolves when so many bytes may go, in the order of asking. */
-  take(bytes: number): Promise<void> {
+  /** Resolves when so many bytes may go, in the order of asking; what is not wanted any more takes nobody's time. */
+  take(bytes: number, isWanted: () => boolean = () => true): Promise<void> {
     if (this.#bytesPerSecond() === 0) return Promise.resolve();
-    this.#lastTurn = this.#lastTurn.then(() => this.#turn(bytes));
+    this.#lastTurn = this.#lastTurn.then(() => this.#turn(bytes, isWanted));
     return this.#lastTurn;
   }
 
-  async #turn(bytes: number): Promise<void> {
+  async #turn(bytes: number, isWanted: () => boolean): Promise<void> {
     for (;;) {
       const speed = this.#bytesPerSecond();
-      if (speed === 0) return;
+      if (speed === 0 || !isWanted()) return;
       const nowMs = this.#clock.monotonicMs();
       this.#owedBytes = Math.max(0, this.#owedBytes - ((nowMs - this.#paidAtMs) / 1000) * speed);
       this.#paidAtMs = nowMs;

@@ -60,8 +60,6 @@ export const messages = {
   ...masterMessages,
 } as const satisfies Record<string, Message>;
 
-export { type Role, roles } from './message.js';
-
 export type MessageName = keyof typeof messages;
 export type RequestOf<N extends MessageName> = CheckedShape<(typeof messages)[N]['request']>;
 export type ReplyOf<N extends MessageName> = CheckedShape<(typeof messages)[N]['reply']>;

@@ -12,7 +12,8 @@ import type { Connection, Frame } from '../core/network.js';
 import { timing } from '../core/timing.js';
 import { count, object, optional } from './checks.js';
 import { CreditPool } from './credit.js';
-import { type MessageName, messageNameOf, messages, type RequestOf, type Role } from './messages.js';
+import type { Role } from './message.js';
+import { type MessageName, messageNameOf, messages, type RequestOf } from './messages.js';
 import { toRefusalHeader } from './refusal.js';
 import type { AnyIncoming, Incoming, Outgoing, Serve, Session } from './session.js';
 

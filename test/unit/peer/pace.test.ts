@@ -41,3 +41,13 @@ it('what was let through at a low speed holds nobody up at a higher one', async 
   speed = 10_000_000;
   expect(await sentWithin(clock, pace, { pieces: 1, bytes: 5, ms: 500 })).toBe(1);
 });
+
+it('what nobody wants any more waits for nothing and costs nothing', async () => {
+  const clock = new ManualClock();
+  const pace = new Pace(clock, () => 1000);
+  let isWanted = true;
+  for (let piece = 0; piece < 100; piece++) void pace.take(10_000, () => isWanted);
+  await clock.advance(100);
+  isWanted = false;
+  expect(await sentWithin(clock, pace, { pieces: 1, bytes: 5, ms: 11_000 })).toBe(1);
+});

@@ -4,7 +4,7 @@ import { DfsError } from '../../../src/core/errors.js';
 import { limits } from '../../../src/core/limits.js';
 import type { Listener } from '../../../src/core/network.js';
 import { CreditPool } from '../../../src/protocol/credit.js';
-import type { Role } from '../../../src/protocol/messages.js';
+import type { Role } from '../../../src/protocol/message.js';
 import {
   type AnyIncoming,
   acceptSession,
