@@ -1,4 +1,4 @@
-/** `dfs explain`: why a file is where it is, how each copy is and when it was last verified, what is still to be done. */
+/** `dfs explain`: why a file is where it is, how each copy is and when it was verified, what is still to be done. */
 import type { Explanation, PeerStatus } from '../client/results.js';
 import { defineCommand } from './command.js';
 import { printable, shownName } from './escaping.js';
