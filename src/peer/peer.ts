@@ -134,6 +134,7 @@ export class Peer {
   async stop(): Promise<void> {
     const { peerId } = this.#folder.identity;
     for (const chore of this.#chores) chore.stop();
+    this.#engine?.scrub.stop();
     const leave = async (): Promise<void> => {
       if (this.#engine === undefined || peerId === undefined || !this.#master.isConnected) return;
       await handOverAll(this.#engine.handover, peerId);

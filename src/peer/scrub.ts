@@ -48,8 +48,9 @@ const rowBytes = 512;
 
 const stateKey = new TextEncoder().encode('scrub');
 
+/** Of one pass. */
 interface Progress {
-  startedMs: number;
+  readonly startedMs: number;
   allSinceMs: number;
   /** The next key; undefined between two passes. */
   cursor: Uint8Array | undefined;
@@ -61,8 +62,9 @@ interface Progress {
 export class Scrub {
   readonly #parts: ScrubParts;
   readonly #pace: Pace;
-  readonly #progress: Progress;
+  #progress: Progress;
   #isAsked = false;
+  #isStopped = false;
   #savedMs = 0;
 
   constructor(parts: ScrubParts) {
@@ -77,10 +79,19 @@ export class Scrub {
     return { isRunning: cursor !== undefined, ...state };
   }
 
-  /** Begins a pass now, or goes on faster with the one that runs. */
+  /**
+   * Begins a pass now: one that runs has perhaps passed by what the asker is worried about. Only one that was asked for
+   * goes on, so that many who ask do not keep it from its end.
+   */
   start(): void {
+    if (this.#isAsked) return;
     this.#isAsked = true;
-    if (this.#progress.cursor === undefined) this.#begin();
+    this.#begin();
+  }
+
+  /** The piece of work under way ends soon. */
+  stop(): void {
+    this.#isStopped = true;
   }
 
   /** One piece of work; to be called every second. */
@@ -90,8 +101,8 @@ export class Scrub {
     const isDue = clock.nowMs() - this.#progress.startedMs >= passEveryMs;
     if (this.#progress.cursor === undefined && isDue) this.#begin();
     const endMs = environment.clock.monotonicMs() + 1000;
-    while (this.#progress.cursor !== undefined && environment.clock.monotonicMs() < endMs) {
-      await this.#page(this.#progress.cursor);
+    while (!this.#isStopped && this.#progress.cursor !== undefined && environment.clock.monotonicMs() < endMs) {
+      await this.#page(this.#progress, this.#progress.cursor);
       // Others have their turn.
       await sleep(environment.clock, 0);
     }
@@ -99,36 +110,41 @@ export class Scrub {
 
   #begin(): void {
     const startedMs = this.#parts.clock.nowMs();
-    Object.assign(this.#progress, { startedMs, cursor: new Uint8Array(0), entries: 0, bytes: 0, bad: 0 });
+    const { allSinceMs } = this.#progress;
+    this.#progress = { startedMs, allSinceMs, cursor: new Uint8Array(0), entries: 0, bytes: 0, bad: 0 };
   }
 
-  async #page(from: Uint8Array): Promise<void> {
+  async #page(pass: Progress, from: Uint8Array): Promise<void> {
     const keys = this.#parts.store.keys('entries', { from, limit: keysAtOnce });
-    for (const key of keys) await this.#verify(key);
+    for (const key of keys) {
+      await this.#verify(pass, key);
+      // Another pass was begun meanwhile.
+      if (this.#isStopped || pass !== this.#progress) return;
+    }
     const last = keys.at(-1);
-    this.#progress.cursor = keys.length < keysAtOnce || last === undefined ? undefined : justAfter(last);
-    if (this.#progress.cursor === undefined) {
-      this.#progress.allSinceMs = this.#progress.startedMs;
+    pass.cursor = keys.length < keysAtOnce || last === undefined ? undefined : justAfter(last);
+    if (pass.cursor === undefined) {
+      pass.allSinceMs = pass.startedMs;
       this.#isAsked = false;
     }
     await this.#save();
   }
 
-  async #verify(key: EntryKey): Promise<void> {
+  async #verify(pass: Progress, key: EntryKey): Promise<void> {
     const { index, copies, damage } = this.#parts;
     const found = index.lookup(key);
     if (found.state === 'absent') return;
     const bytes = found.state === 'present' ? placedSize(found.entry.placed) : 0;
     await this.#pace.take(bytes + rowBytes);
-    this.#progress.entries += 1;
-    this.#progress.bytes += bytes;
+    pass.entries += 1;
+    pass.bytes += bytes;
     const isGood = found.state === 'present' && (await copies.stateOf(found.entry)) === 'ok';
     if (isGood) return;
     // It may have been replaced while it was read.
     const now = index.lookup(key);
     if (now.state === 'absent') return;
     if (now.state === 'present' && (await copies.stateOf(now.entry)) === 'ok') return;
-    this.#progress.bad += 1;
+    pass.bad += 1;
     damage.found(key);
   }
 

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import type { ClusterEvent } from '../../../src/client/results.js';
+import type { ClusterEvent, ScrubState } from '../../../src/client/results.js';
 import { keyOfName } from '../../../src/peer/entry.js';
 import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { bucket, Scenario } from '../../simulator/scenario.js';
@@ -60,6 +60,33 @@ it('a scrub goes on where it was after a restart', async () => {
   expect(after).toMatchObject({ startedMs: before.startedMs, isRunning: true });
   expect(after.entries).toBeGreaterThan(0);
 });
+
+it('S5: whoever asks for a scrub gets a whole one, also while one runs that is past the bad copy', async () => {
+  const scenario = await Scenario.start({ slots: 1, peers: 1, replicas: 1 });
+  const { cluster, world, client } = scenario;
+  for (let at = 0; at < 400; at++) await scenario.put(`name-${at}`, new Uint8Array(60_000));
+  const [peer] = cluster.peers;
+  const id = cluster.map?.peers[0]?.id ?? '';
+  const state = () => world.until(client.operations.scrub(id));
+  await world.until(client.operations.scrub(id, { start: true }));
+  for (let look = 0; look < 200 && (await state()).entries < 120; look++) await world.runFor(10);
+  // After its restart the peer goes on by itself, at the usual speed.
+  peer?.crash();
+  peer?.start();
+  await world.runFor(500);
+  for (let look = 0; look < 200 && !(await isBetween(state, 100, 350)); look++) await world.runFor(50);
+  expect(await isBetween(state, 100, 350)).toBe(true);
+  const [first] = peer?.disk.index.durable.keys('entries', { from: new Uint8Array(0), limit: 1 }) ?? [];
+  if (first !== undefined) peer?.disk.index.rot('entries', first);
+  await world.until(client.operations.scrub(id, { start: true }));
+  for (let look = 0; look < 100 && (await state()).isRunning; look++) await world.runFor(100);
+  expect(await state()).toMatchObject({ isRunning: false, entries: 400, bad: 1 });
+});
+
+async function isBetween(state: () => Promise<ScrubState>, from: number, to: number): Promise<boolean> {
+  const { isRunning, entries } = await state();
+  return isRunning && entries >= from && entries <= to;
+}
 
 it('verify reads every copy where it is and has bad ones repaired', async () => {
   const scenario = await Scenario.start({ slots: 4 });
