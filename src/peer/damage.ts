@@ -49,6 +49,8 @@ const firstPauseMs = 1000;
 const longestPauseMs = 5 * 60_000;
 /** More are as bad as this many. */
 const countedMax = 10_000;
+/** Characters of a name in a report. */
+const shownNameMax = 600;
 
 export class Damage {
   readonly #parts: DamageParts;
@@ -71,7 +73,8 @@ export class Damage {
 
   async #foundAndRepaired(key: EntryKey): Promise<void> {
     await this.note(key);
-    await this.#tryRepair(key);
+    // A disk that lost very many has them mended by and by, by `look`.
+    if (this.#repairing.size < parallelRepairs) await this.#tryRepair(key);
   }
 
   /** Resolves when it is written down, for `look` to find. */
@@ -115,6 +118,8 @@ export class Damage {
     try {
       const wasBad = await this.#isBad(key);
       if (wasBad) await this.repaired(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
+      // Its primary had perhaps no bytes to give either.
+      if (wasBad && (await this.#isBad(key))) refuse('integrity', 'No other holder has good bytes of it now');
       await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
       this.#pauses.delete(text);
       if (wasBad) this.#report('copy-repaired', key);
@@ -140,13 +145,17 @@ export class Damage {
   }
 }
 
-/** What a key stands for, in words. */
+/** What a key stands for, in words; names whose escapes would make it too long for a report are cut. */
 function describe(key: EntryKey, found: Lookup): string {
+  const quoted = (name: string): string => {
+    const whole = JSON.stringify(name);
+    return whole.length <= shownNameMax ? whole : `${whole.slice(0, shownNameMax).toWellFormed()}…`;
+  };
   if (isNameKey(key)) {
     const [bucket = '', ...name] = Buffer.from(nameBytesOfKey(key)).toString().split('\0');
-    return `${JSON.stringify(name.join('\0'))} in bucket ${bucket}`;
+    return `${quoted(name.join('\0'))} in bucket ${bucket}`;
   }
   if (found.state !== 'present' || found.entry.kind !== 'segment') return 'an entry that cannot be read';
   const { bucket, name, index } = bodyOf(found.entry, 'segment');
-  return `segment ${index} of ${JSON.stringify(name)} in bucket ${bucket}`;
+  return `segment ${index} of ${quoted(name)} in bucket ${bucket}`;
 }

@@ -1,0 +1,73 @@
+import { expect, it } from 'vitest';
+import { refuse } from '../../../src/core/errors.js';
+import { KeyedQueue } from '../../../src/core/keyed-queue.js';
+import { Damage, type DamageParts } from '../../../src/peer/damage.js';
+import { type EntryKey, keyOfName } from '../../../src/peer/entry.js';
+import { MemoryDisk } from '../../simulator/world/memory-disk.js';
+import { ManualClock, RecordingLog } from '../manual-clock.js';
+
+const keyOf = (name: string): EntryKey => keyOfName({ bucket: 'files', name });
+
+function open(repair: Partial<DamageParts['repair']>, lookup = 'present') {
+  const clock = new ManualClock();
+  const world = {
+    after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
+    syncMs: () => 1,
+    fraction: () => 0,
+    wallMs: () => 0,
+    nowMs: () => 0,
+    isDead: () => false,
+  };
+  const told: { kind: string; what: string }[] = [];
+  const damage = new Damage({
+    environment: { clock, log: new RecordingLog() },
+    store: new MemoryDisk().openIndex(world),
+    index: { lookup: () => ({ state: lookup, entry: {} }), slotOf: () => 0 },
+    copies: { stateOf: () => Promise.resolve('missing') },
+    repair,
+    replica: { queue: new KeyedQueue() },
+    leadership: { led: () => undefined },
+    report: (report: { kind: string; what: string }) => void told.push(report),
+    onFailure: (error: unknown) => {
+      throw error;
+    },
+  } as unknown as DamageParts);
+  return { damage, told, clock };
+}
+
+it('only a few copies are repaired at once, however many are found bad', async () => {
+  let running = 0;
+  const { damage, clock } = open({
+    replica: () => {
+      running++;
+      return new Promise(() => undefined);
+    },
+  });
+  for (let at = 0; at < 100; at++) damage.found(keyOf(`name-${at}`));
+  for (let turn = 0; turn < 10; turn++) await clock.advance(10);
+  expect(damage.count()).toBe(100);
+  expect(running).toBe(4);
+});
+
+it('S5: a copy that its primary settled without any bytes stays written down as bad', async () => {
+  let asked = 0;
+  const settle = (): Promise<never> => {
+    asked++;
+    return Promise.resolve({} as never);
+  };
+  const { damage, told, clock } = open({ replica: settle });
+  damage.found(keyOf('a'));
+  for (let turn = 0; turn < 10; turn++) await clock.advance(10);
+  expect(asked).toBe(1);
+  expect(damage.count()).toBe(1);
+  expect(told.map(({ kind }) => kind)).toEqual(['copy-damaged']);
+});
+
+it('a name of which every byte must be escaped makes no report too long to be sent', async () => {
+  const { damage, told, clock } = open({ replica: () => Promise.resolve(refuse('integrity', 'No')) });
+  damage.found(keyOf('\u0001'.repeat(1024)));
+  damage.found(keyOf('\u202e'.repeat(341)));
+  for (let turn = 0; turn < 10; turn++) await clock.advance(10);
+  expect(told).toHaveLength(2);
+  for (const { what } of told) expect(Buffer.byteLength(what)).toBeLessThanOrEqual(2048);
+});
