@@ -157,13 +157,24 @@ export class MasterLink {
     this.#isReporting = true;
     try {
       for (let next = this.#reports[0]; next !== undefined && this.#session !== undefined; next = this.#reports[0]) {
-        await this.#session.request('report', next, { timeoutMs: changeTimeoutMs });
-        this.#reports.shift();
+        await this.#sendReport(this.#session, next);
+        // It was perhaps pushed out by newer ones meanwhile.
+        if (this.#reports[0] === next) this.#reports.shift();
       }
     } catch (error) {
       this.#parts.environment.log.debug({ error: String(error) }, 'a report was not delivered yet');
     } finally {
       this.#isReporting = false;
+    }
+  }
+
+  async #sendReport(session: Session, report: RequestOf<'report'>): Promise<void> {
+    try {
+      await session.request('report', report, { timeoutMs: changeTimeoutMs });
+    } catch (error) {
+      // One that no master can take would hold up all that come after it.
+      if (!isRefusal(error, 'invalid', 'unsupported')) throw error;
+      this.#parts.environment.log.warn({ report, error: error.message }, 'a report was not taken');
     }
   }
 

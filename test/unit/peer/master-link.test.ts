@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { silentLog } from '../../../src/core/environment.js';
+import { refuse } from '../../../src/core/errors.js';
 import { timing } from '../../../src/core/timing.js';
 import { ClusterClock } from '../../../src/peer/cluster-clock.js';
 import { Identity } from '../../../src/peer/identity.js';
@@ -19,11 +20,17 @@ async function joined() {
   const environment = { clock, random, network, log: silentLog };
   const map = joinedCluster(1);
   const batches: (readonly Change[])[] = [];
+  const reports: string[] = [];
   await network.listen('master:7420', (connection) =>
     acceptSession(environment, connection, {
       onHello: () => ({ role: 'master', clusterMs: 1, mapEpoch: map.epoch, yourAddress: '127.0.0.1' }),
       serve: async (request) => {
         if (request.name === 'change') batches.push(request.header.changes);
+        if (request.name === 'report') {
+          if (request.header.what === 'poison') return refuse('invalid', 'No such report');
+          reports.push(request.header.what ?? '');
+          return { header: {} };
+        }
         if (request.name !== 'join') return { header: { epoch: map.epoch } };
         return { header: { clusterId: map.clusterId, peerId: 'p1' }, payload: encodeMap(map) };
       },
@@ -48,7 +55,7 @@ async function joined() {
   link.start();
   await clock.advance(1);
   expect(link.isConnected).toBe(true);
-  return { clock, link, batches, slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)) };
+  return { clock, link, batches, reports, slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)) };
 }
 
 const add = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'add', peer: 'p2', storeId: 'store-2' });
@@ -75,5 +82,13 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
   await clock.advance(1);
   expect(slotsOf()).toEqual([[1, 2]]);
   await Promise.all(asked);
+  link.close();
+});
+
+it('a report that the master refuses holds up no other', async () => {
+  const { clock, link, reports } = await joined();
+  for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', slot: 0, what });
+  await clock.advance(10);
+  expect(reports).toEqual(['second', 'third']);
   link.close();
 });
