@@ -77,3 +77,9 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
   await Promise.all(asked);
   link.close();
 });
+
+it('a closed link refuses what it is asked: who asks until it is so would ask for ever', async () => {
+  const { link } = await joined();
+  link.close();
+  await expect(link.change([add(1)])).rejects.toMatchObject({ code: 'cancelled' });
+});
