@@ -1,6 +1,10 @@
-/** `dfs verify`: reads every copy of files where they are, has bad ones repaired. Exit code 7: some could not be. */
+/**
+ * `dfs verify`: reads every copy of files where they are, has bad ones repaired. Exit code 7: some could not be; 8: some
+ * could not be looked at.
+ */
 import type { FileClient } from '../client/file-client.js';
 import type { BadCopy, Verification } from '../client/results.js';
+import { wasRead } from '../client/verification.js';
 import { refusals } from '../core/errors.js';
 import { type Context, defineCommand, type Given, toggle, usage } from './command.js';
 import { shownName } from './escaping.js';
@@ -30,15 +34,21 @@ export async function verifyEach(context: Context, names: readonly string[] | un
   const client = await context.connect();
   const outcomes = new Outcomes(context.output, 'verify');
   let isAllGood = true;
+  let isAllRead = true;
   await forEachBounded(names ?? namesOf(context, client), bounds, (name) =>
     outcomes.attempt(name, async () => {
       const found = await client.verify(name, { signal: context.interrupted });
       if (found.left.length > 0) isAllGood = false;
+      if (!found.bad.every(wasRead)) isAllRead = false;
       if (names === undefined && found.bad.length === 0 && !context.output.json) return;
       await context.output.answer(found, (paint) => toText(found, paint));
     }),
   );
   if (!isAllGood) return refusals.integrity.exitCode;
+  if (!isAllRead) {
+    await context.output.tell('Some copies could not be looked at: repeat this when dfs status says healthy.');
+    return refusals['partly-done'].exitCode;
+  }
   if (names === undefined) await context.output.note('Every other copy is good.');
   return outcomes.exitCode;
 }
@@ -59,7 +69,7 @@ function copyText({ index, id, address, state }: BadCopy): string {
 }
 
 function verdict(copy: BadCopy, left: readonly BadCopy[], paint: Paint): string {
-  if (copy.state === 'unreachable') return paint.warning('could not be looked at');
+  if (!wasRead(copy)) return paint.warning('could not be looked at');
   const isLeft = left.some(({ index, id }) => index === copy.index && id === copy.id);
   return isLeft ? paint.bad('no other copy could repair it') : paint.good('repaired');
 }

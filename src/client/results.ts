@@ -187,7 +187,7 @@ export interface Verification {
   readonly version: string;
   readonly copies: number;
   readonly bad: readonly BadCopy[];
-  /** Those that could not be repaired by now; unreachable ones are not among them. */
+  /** Those that could not be repaired by now; unreachable and unknown ones are not among them. */
   readonly left: readonly BadCopy[];
 }
 

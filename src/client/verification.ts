@@ -40,10 +40,10 @@ export class Verifier {
     if (record === undefined) return refuse('not-found', `There is no file named ${JSON.stringify(options.name)}`);
     const bad = badCopiesOf(first);
     await Promise.all(bad.map((copy) => this.#report(options, { uploadId: record.uploadId, at: first, copy })));
-    let left = bad.filter(({ state }) => state !== 'unreachable');
+    let left = bad.filter(wasRead);
     for (let look = 0; left.length > 0 && look < repairLooks; look++) {
       await sleep(this.#clock, repairLookMs);
-      left = badCopiesOf(await this.#locator.locate(options)).filter(({ state }) => state !== 'unreachable');
+      left = badCopiesOf(await this.#locator.locate(options)).filter(wasRead);
     }
     const copies = first.segments.reduce((sum, segment) => sum + segment.copies.length, 0);
     const { bucket, name, version = '' } = first;
@@ -70,6 +70,11 @@ export class Verifier {
       if (!(error instanceof AttemptFailure)) throw error;
     }
   }
+}
+
+/** Of one that its peer did not look at, because it is away or the copy is on its way elsewhere, nothing is known. */
+export function wasRead({ state }: BadCopy): boolean {
+  return state === 'missing' || state === 'damaged';
 }
 
 function badCopiesOf({ segments }: Location): readonly BadCopy[] {

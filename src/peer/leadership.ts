@@ -39,6 +39,7 @@ export class Leadership {
   readonly #links = new Map<PeerId, ReplicaLink>();
   readonly #joins = new Map<PeerId, JoinQueue>();
   readonly #removing = new Set<PeerId>();
+  #isStopped = false;
 
   constructor(parts: LeadershipParts) {
     this.#parts = parts;
@@ -73,6 +74,7 @@ export class Leadership {
 
   /** Starts what the map gives to this peer; called when the map and its promises are durable. */
   startLeading(map: ClusterMap): void {
+    if (this.#isStopped) return;
     map.slots.forEach((record, slot) => {
       if (this.#led.has(slot) || !this.#namesMe(map, record)) return;
       const led = new LedSlot(this.#world(), slot, record);
@@ -115,7 +117,9 @@ export class Leadership {
     this.#led.delete(led.slot);
   }
 
+  /** For good: what a later map gives to this peer is not begun any more. */
   stepDownAll(): void {
+    this.#isStopped = true;
     for (const led of [...this.#led.values()]) this.#stepDown(led);
     for (const link of this.#links.values()) link.close();
     this.#links.clear();
@@ -249,11 +253,16 @@ export class Leadership {
       if (!isRefusal(error)) this.#parts.onFailure(error);
       // A full or failing joiner must not fail the writes of the slot, nor keep others from joining or its sweeps from
       // going on: give it up; the planner tries again, later each time.
-      if (isStillJoining(led, peer)) await this.#change(led, 'remove', peer);
+      if (isStillJoining(led, peer)) await this.#change(led, 'remove', peer).catch(unlessStopped);
       await sleep(clock, retryMs);
     }
     return copied;
   }
+}
+
+/** A peer that stops has nothing to ask any more. */
+function unlessStopped(error: unknown): void {
+  if (!isRefusal(error, 'cancelled')) throw error;
 }
 
 interface JoinQueueParts {

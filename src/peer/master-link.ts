@@ -8,7 +8,7 @@
 import { type Deferred, defer } from '../core/deferred.js';
 import type { Environment } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
-import { DfsError, isRefusal } from '../core/errors.js';
+import { DfsError, isRefusal, refuse } from '../core/errors.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
@@ -89,9 +89,12 @@ export class MasterLink {
     this.#session?.close('the master takes this peer for another');
   }
 
-  /** Resolves when the master has answered and the map of its answer was taken; what it says is in the map. */
+  /**
+   * Resolves when the master has answered and the map of its answer was taken; what it says is in the map. Refused
+   * `cancelled` once the link is closed: who asks until it is so would ask for ever.
+   */
   async change(changes: readonly Change[]): Promise<void> {
-    if (this.#closed) return;
+    if (this.#closed) refuse('cancelled', 'This peer stops: it asks the master for nothing more');
     const asked = changes.map((change) => ({ change, done: defer<void>() }));
     this.#queued.push(...asked);
     if (!changes.every(isPatient)) this.#urgent.resolve();

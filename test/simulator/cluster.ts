@@ -111,8 +111,9 @@ export class SimCluster {
     return host.isRunning ? this.#runningPeers.get(host) : undefined;
   }
 
+  /** By the newest durable map, whether the master runs or not. */
   hostOf(id: PeerId | undefined): SimHost {
-    const address = this.map?.peers.find((peer) => peer.id === id)?.address;
+    const address = (this.map ?? this.monitor.map)?.peers.find((peer) => peer.id === id)?.address;
     const host = this.joined.find(({ name }) => address?.startsWith(`${name}:`));
     if (host === undefined) throw new Error(`No host runs peer ${id}`);
     return host;

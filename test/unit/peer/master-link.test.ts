@@ -92,3 +92,9 @@ it('a report that the master refuses holds up no other', async () => {
   expect(reports).toEqual(['second', 'third']);
   link.close();
 });
+
+it('a closed link refuses what it is asked: who asks until it is so would ask for ever', async () => {
+  const { link } = await joined();
+  link.close();
+  await expect(link.change([add(1)])).rejects.toMatchObject({ code: 'cancelled' });
+});
