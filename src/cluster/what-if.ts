@@ -1,6 +1,6 @@
 /**
- * What would become unreadable, unwritable or lost if some peers stopped now. Pure over the map and what each slot
- * holds.
+ * What would become unreadable, unwritable or lost if some peers stopped now; what is so already, whether they stop or
+ * not, is not told. Pure over the map and what each slot holds.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import { type ClusterMap, isRunning } from './map.js';
@@ -33,12 +33,14 @@ export function whatIf(
   stopped: ReadonlySet<PeerId>,
   amountsOf: (slot: SlotNumber) => SlotAmounts,
 ): WhatIf {
-  const left = new Set(map.peers.filter((peer) => isRunning(peer) && !stopped.has(peer.id)).map((peer) => peer.id));
+  const running = new Set(map.peers.filter(isRunning).map((peer) => peer.id));
   const unreadable: SlotNumber[] = [];
   const unwritable: SlotNumber[] = [];
   const lost: SlotNumber[] = [];
   for (const [slot, { inSync }] of map.slots.entries()) {
-    const copies = inSync.filter((id) => left.has(id)).length;
+    const copies = inSync.filter((id) => running.has(id) && !stopped.has(id)).length;
+    // Where none of the stopped holds anything, it is as it was.
+    if (!inSync.some((id) => stopped.has(id))) continue;
     if (copies < map.pool.minInSync) unwritable.push(slot);
     if (copies > 0) continue;
     unreadable.push(slot);

@@ -158,6 +158,12 @@ describe('what if', () => {
     expect(counts({ ...map, pool: { ...map.pool, minInSync: 2 } }, 'p3')).toEqual([0, 2, 0]);
   });
 
+  test('what is unreadable already through others is not blamed on those who stop', () => {
+    const down = withPeer(withPeer(map, 'p1', { state: 'down' }), 'p2', { state: 'down' });
+    expect(counts(down, 'p3')).toEqual([2, 2, 0]);
+    expect(counts(down, 'p1', 'p2')).toEqual([6, 6, 6]);
+  });
+
   test('what a peer that is down already also has is not lost, but cannot be read until it returns', () => {
     const down = withPeer(map, 'p2', { state: 'down' });
     expect(counts(down, 'p1')).toEqual([6, 6, 0]);
