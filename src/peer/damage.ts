@@ -116,11 +116,11 @@ export class Damage {
     if (this.#repairing.has(text)) return;
     this.#repairing.add(text);
     try {
+      const { leadership, index, replica } = this.#parts;
+      const led = leadership.led(index.slotOf(key));
       const wasBad = await this.#isBad(key);
-      if (wasBad) await this.repaired(this.#parts.leadership.led(this.#parts.index.slotOf(key)), key);
-      // Its primary had perhaps no bytes to give either.
-      if (wasBad && (await this.#isBad(key))) refuse('integrity', 'No other holder has good bytes of it now');
-      await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
+      if (wasBad) await this.repaired(led, key);
+      await (led ?? replica).queue.run(queueKeyOf(key), () => this.#strike(key));
       this.#pauses.delete(text);
       if (wasBad) this.#report('copy-repaired', key);
     } catch (error) {
@@ -131,6 +131,13 @@ export class Damage {
     } finally {
       this.#repairing.delete(text);
     }
+  }
+
+  /** In the key's queue, in which a copy that comes without its bytes is written down before it is stored. */
+  async #strike(key: EntryKey): Promise<void> {
+    // Its primary had perhaps no bytes to give either.
+    if (await this.#isBad(key)) refuse('integrity', 'No other holder has good bytes of it now');
+    await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
   }
 
   #report(kind: RequestOf<'report'>['kind'], key: EntryKey): void {

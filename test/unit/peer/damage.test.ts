@@ -1,14 +1,15 @@
 import { expect, it } from 'vitest';
+import { sleep } from '../../../src/core/environment.js';
 import { refuse } from '../../../src/core/errors.js';
 import { KeyedQueue } from '../../../src/core/keyed-queue.js';
 import { Damage, type DamageParts } from '../../../src/peer/damage.js';
-import { type EntryKey, keyOfName } from '../../../src/peer/entry.js';
+import { type EntryKey, keyOfName, queueKeyOf } from '../../../src/peer/entry.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
 import { ManualClock, RecordingLog } from '../manual-clock.js';
 
 const keyOf = (name: string): EntryKey => keyOfName({ bucket: 'files', name });
 
-function open(repair: Partial<DamageParts['repair']>, lookup = 'present') {
+function open(repair: Partial<DamageParts['repair']>, lookup: { state: string } = { state: 'present' }) {
   const clock = new ManualClock();
   const world = {
     after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
@@ -18,21 +19,22 @@ function open(repair: Partial<DamageParts['repair']>, lookup = 'present') {
     nowMs: () => 0,
     isDead: () => false,
   };
+  const queue = new KeyedQueue();
   const told: { kind: string; what: string }[] = [];
   const damage = new Damage({
     environment: { clock, log: new RecordingLog() },
     store: new MemoryDisk().openIndex(world),
-    index: { lookup: () => ({ state: lookup, entry: {} }), slotOf: () => 0 },
+    index: { lookup: () => ({ ...lookup, entry: {} }), slotOf: () => 0 },
     copies: { stateOf: () => Promise.resolve('missing') },
     repair,
-    replica: { queue: new KeyedQueue() },
+    replica: { queue },
     leadership: { led: () => undefined },
     report: (report: { kind: string; what: string }) => void told.push(report),
     onFailure: (error: unknown) => {
       throw error;
     },
   } as unknown as DamageParts);
-  return { damage, told, clock };
+  return { damage, told, clock, queue };
 }
 
 it('only a few copies are repaired at once, however many are found bad', async () => {
@@ -70,4 +72,20 @@ it('a name of which every byte must be escaped makes no report too long to be se
   for (let turn = 0; turn < 10; turn++) await clock.advance(10);
   expect(told).toHaveLength(2);
   for (const { what } of told) expect(Buffer.byteLength(what)).toBeLessThanOrEqual(2048);
+});
+
+it('S5: a copy that is just being stored without its bytes stays written down', async () => {
+  const lookup = { state: 'absent' };
+  const { damage, clock, queue } = open({ replica: () => Promise.resolve(refuse('integrity', 'No')) }, lookup);
+  const key = keyOf('a');
+  const stored = queue.run(queueKeyOf(key), async () => {
+    await damage.note(key);
+    await sleep(clock, 1000);
+    lookup.state = 'present';
+  });
+  for (let turn = 0; turn < 10; turn++) await clock.advance(10);
+  const looked = damage.look();
+  for (let turn = 0; turn < 10; turn++) await clock.advance(200);
+  await Promise.all([stored, looked]);
+  expect(damage.count()).toBe(1);
 });
