@@ -1,6 +1,6 @@
 /**
- * `dfs verify`: reads every copy of files where they are, has bad ones repaired. Exit code 7: some could not be; 8: some
- * could not be looked at.
+ * `dfs verify`: reads every copy of files where they are, has bad ones repaired. Exit code 7: some could not be; 8:
+ * some could not be looked at.
  */
 import type { FileClient } from '../client/file-client.js';
 import type { BadCopy, Verification } from '../client/results.js';
