@@ -84,6 +84,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     await faults.stop();
     cluster.healAll();
     await clients.stop();
+    await clients.undoWishes(setting);
     await cluster.untilWhole(wholeWithinMs);
     await clients.readAll();
     const lost = cluster.monitor.lostSlots();

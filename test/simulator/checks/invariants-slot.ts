@@ -209,9 +209,9 @@ export class SlotWatch {
     }
     const outsiders = durable.filter((peer) => !record.inSync.includes(peer));
     if (outsiders.length > 0) this.#complain(`${teller.name} counts ${outsiders} for ${what}: not of the in-sync set`);
-    if (durable.length < map.pool.minInSync) {
-      this.#complain(`${teller.name} acknowledges ${what} with ${durable.length} copies of ${map.pool.minInSync}`);
-    }
+    const { minInSync } = (this.#monitor.mapTakenBy(teller) ?? map).pool;
+    const isTooFew = durable.length < minInSync;
+    if (isTooFew) this.#complain(`${teller.name} acknowledges ${what} with ${durable.length} copies of ${minInSync}`);
     for (const peer of durable) {
       const disk = this.#monitor.diskOfStore(storeOf(peer));
       if (disk !== undefined) this.#checkCounted(disk, { moment, peer, what });

@@ -39,6 +39,7 @@ const complaintsMax = 20;
 export class Monitor {
   readonly options: MonitorOptions;
   readonly #world: MonitorWorld;
+  readonly #taken = new Map<string, ClusterMap>();
   readonly #disks = new Map<string, WatchedDisk>();
   readonly #slots = new Map<SlotNumber, SlotWatch>();
   #map: ClusterMap | undefined;
@@ -91,6 +92,11 @@ export class Monitor {
   /** Slots of which every in-sync copy is gone for good. */
   lostSlots(): ReadonlySet<SlotNumber> {
     return this.#map === undefined ? new Set() : lostSlots(this.#map, (store) => this.isGone(store));
+  }
+
+  /** The newest map that a process has taken: what an operator changes holds for it from then on. */
+  mapTakenBy(teller: Teller): ClusterMap | undefined {
+    return this.#taken.get(teller.name);
   }
 
   /** A process has reached a point. */
@@ -163,6 +169,7 @@ export class Monitor {
   }
 
   #onPeerMap(teller: Teller, point: 'mapTaken' | 'mapDurable', map: ClusterMap): void {
+    this.#taken.set(teller.name, map);
     const { disk } = teller;
     if (point === 'mapDurable') {
       if (map.epoch < disk.mapEpoch) {

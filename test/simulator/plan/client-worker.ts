@@ -10,6 +10,7 @@ import type { World } from '../world/virtual-clock.js';
 import type { Clients, VersionSeen } from './clients.js';
 import { DirectCaller } from './direct-caller.js';
 import { OddCalls } from './odd-calls.js';
+import { wish } from './operator.js';
 import { outcomeOf, seen } from './outcomes.js';
 import type { ClientAction } from './plan.js';
 import { Stranger } from './stranger.js';
@@ -93,6 +94,9 @@ export class Worker {
         return this.put(name, {}, (value) => this.#direct.putTwice(name, value, action.againAfterMs));
       case 'put-other':
         return this.#putOther(name);
+      case 'operate':
+        await wish(this.at.client, this.at.cluster, action.wish);
+        return this.answered();
       case 'odd':
         return this.#odd.do(action.how, name, action.chance);
       case 'intrude':

@@ -7,7 +7,8 @@ import { makeBody } from '../../failover/body.js';
 import type { SimCluster } from '../cluster.js';
 import { Worker } from './client-worker.js';
 import { twoAttempts } from './direct-caller.js';
-import { type ClientPlan, type ClientStep, isMetadataName } from './plan.js';
+import { undoWishes } from './operator.js';
+import { type ClientPlan, type ClientStep, isMetadataName, type Setting } from './plan.js';
 
 /** Whoever has asked so often should have been answered once. */
 const oftenSteps = 20;
@@ -72,6 +73,14 @@ export class Clients {
     const { world } = this.#cluster;
     await world.runUntil(() => this.#working.size === 0, limitMs);
     for (const worker of this.#working) world.complaints.push(`Client ${worker} did not end within ${limitMs} ms`);
+  }
+
+  /** What operators asked for is taken back: what follows must become whole. */
+  async undoWishes(setting: Setting): Promise<void> {
+    const hasOperator = this.#plans.some(({ steps }) => steps.some(({ action }) => action.kind === 'operate'));
+    if (!hasOperator) return;
+    const { client } = await this.#cluster.client();
+    await this.#cluster.world.until(undoWishes(client, this.#cluster, setting), 60_000);
   }
 
   /** Reads every name once more, by a client of its own. */

@@ -9,6 +9,7 @@ import { Seeded } from '../../contract/seeded.js';
 import { type FaultKind, faultKinds, isAtPoint } from './faults.js';
 import { type IntrusionName, intrusionNames } from './intrusions.js';
 import { type OddCall, oddCalls } from './odd-calls.js';
+import { drawWish, type OperatorWish } from './operator.js';
 import { pointNames } from './points.js';
 
 export interface Setting {
@@ -17,6 +18,8 @@ export interface Setting {
   readonly spares: number;
   readonly replicas: number;
   readonly minInSync: number;
+  /** How long an absent peer is waited for before its copies are made elsewhere; half a second when absent. */
+  readonly repairGraceMs?: number;
   readonly slots: number;
   readonly reads: 'lease' | 'confirm';
   readonly sweepAfterMs: number;
@@ -64,6 +67,8 @@ export type ClientAction =
   | { readonly kind: 'get-metadata' | 'set-metadata' | 'put-metadata' }
   /** Locates, asks the master for its status and events, reads whatever any replica has. */
   | { readonly kind: 'look-around' }
+  /** What an operator asks of the cluster. */
+  | { readonly kind: 'operate'; readonly wish: OperatorWish }
   /** The client's process ends and starts again with what it cached. */
   | { readonly kind: 'restart' }
   /** A get over a connection that stays with the peer, and the term, of its first use. */
@@ -136,18 +141,21 @@ export function drawPlan(seed: number): Plan {
 }
 
 /** Where peers stand, and how much each should lead. */
-function drawPlaces(chance: Seeded): Pick<Setting, 'zones' | 'isUneven' | 'isMoving'> {
+function drawPlaces(chance: Seeded): Pick<Setting, 'zones' | 'isUneven' | 'isMoving' | 'repairGraceMs'> {
   const zones = chance.isLikely(0.4) ? { zones: 1 + chance.below(3) } : {};
-  return { ...zones, isUneven: chance.isLikely(0.3), isMoving: chance.isLikely(0.15) };
+  const repairGraceMs = chance.pick([500, 3000, 600_000]);
+  return { ...zones, isUneven: chance.isLikely(0.3), isMoving: chance.isLikely(0.15), repairGraceMs };
 }
 
 /** Those who do what is seldom done, or what nobody may do. */
 function drawOddClients(chance: Seeded, { faultsForMs }: Setting): ClientPlan[] {
   const odd: Draw = () => ({ kind: 'odd', how: chance.pick(oddCalls), chance: chance.below(2 ** 31) });
+  const operates: Draw = () => ({ kind: 'operate', wish: drawWish(chance) });
   const intrudes: Draw = () => ({ kind: 'intrude', as: chance.pick(intrusionNames), chance: chance.below(2 ** 31) });
   const kinds = [
     { worker: 'odd', draw: odd, meanMs: 400 },
     { worker: 'stranger', draw: intrudes, meanMs: 300 },
+    { worker: 'operator', draw: operates, meanMs: 2000 },
   ].filter(() => chance.isLikely(0.2));
   return kinds.map(({ worker, draw, meanMs }) => {
     const steps: ClientStep[] = [];
