@@ -5,7 +5,7 @@
 import type { FileClient } from '../client/file-client.js';
 import type { BadCopy, Verification } from '../client/results.js';
 import { wasRead } from '../client/verification.js';
-import { refusals } from '../core/errors.js';
+import { isRefusal, refusals } from '../core/errors.js';
 import { type Context, defineCommand, type Given, toggle, usage } from './command.js';
 import { shownName } from './escaping.js';
 import { Outcomes } from './outcomes.js';
@@ -37,7 +37,12 @@ export async function verifyEach(context: Context, names: readonly string[] | un
   let isAllRead = true;
   await forEachBounded(names ?? namesOf(context, client), bounds, (name) =>
     outcomes.attempt(name, async () => {
-      const found = await client.verify(name, { signal: context.interrupted });
+      const found = await client.verify(name, { signal: context.interrupted }).catch((error: unknown) => {
+        // It was there when it was listed.
+        if (names === undefined && isRefusal(error, 'not-found')) return undefined;
+        throw error;
+      });
+      if (found === undefined) return;
       if (found.left.length > 0) isAllGood = false;
       if (!found.bad.every(wasRead)) isAllRead = false;
       if (names === undefined && found.bad.length === 0 && !context.output.json) return;

@@ -15,6 +15,7 @@ import type { SlotCaller } from './slot-caller.js';
 const repairLooks = 10;
 const repairLookMs = 300;
 const answerMs = 10_000;
+const surveyLooks = 4;
 
 export class Verifier {
   readonly #caller: SlotCaller;
@@ -36,7 +37,7 @@ export class Verifier {
 
   /** Throws `not-found` when there is no such file. */
   async verify(options: ReadOptions): Promise<Verification> {
-    const { location: first, record } = await this.#locator.survey(options);
+    const { location: first, record } = await this.#settledSurvey(options);
     if (record === undefined) return refuse('not-found', `There is no file named ${JSON.stringify(options.name)}`);
     const bad = badCopiesOf(first);
     await Promise.all(bad.map((copy) => this.#report(options, { uploadId: record.uploadId, at: first, copy })));
@@ -48,6 +49,18 @@ export class Verifier {
     const copies = first.segments.reduce((sum, segment) => sum + segment.copies.length, 0);
     const { bucket, name, version = '' } = first;
     return { bucket, name, version, copies, bad, left };
+  }
+
+  /** Of a file that was replaced while its copies were looked at, some seemed to be missing: it is looked at again. */
+  async #settledSurvey(options: ReadOptions): ReturnType<Locator['survey']> {
+    let found = await this.#locator.survey(options);
+    for (let look = 0; look < surveyLooks && badCopiesOf(found.location).length > 0; look++) {
+      const again = await this.#locator.survey(options);
+      const isSame = again.location.version === found.location.version;
+      found = again;
+      if (isSame) break;
+    }
+    return found;
   }
 
   /** The peer looks for itself, and repairs what it finds bad. */
