@@ -2,7 +2,7 @@
 import type { FileClient } from '../client/file-client.js';
 import type { ChangePeerOptions, PeerOperation } from '../client/operations.js';
 import type { ClusterStatus } from '../client/results.js';
-import { DfsError } from '../core/errors.js';
+import { DfsError, refusals } from '../core/errors.js';
 import { finishChange, isSettled } from './change-text.js';
 import { type Context, defineCommand, type Given, toggle, usage } from './command.js';
 import { nearest } from './suggestion.js';
@@ -45,11 +45,13 @@ async function changePeer(
   const place = action === 'set' ? parsePlace(settings) : {};
   const client = await context.connect();
   if (action === 'remove' && !given.dryRun && !given.yes && !(await isMeant(context, id))) return 0;
-  if (action === 'drain' && !given.dryRun) await tellRisk(context, client, id);
+  const isCramped = action === 'drain' && !given.dryRun && (await tellRisk(context, client, id));
   const asked = { ...place, dryRun: given.dryRun, signal: context.interrupted };
   const change = await client.operations.changePeer(id, action, asked);
   const isOver = (status: ClusterStatus): boolean => (action === 'drain' ? isEmpty(status, id) : isSettled(status));
-  return finishChange(context, change, { done: actions[action], isAwaited: given.wait, isOver });
+  const isAwaited = given.wait && !isCramped;
+  const exitCode = await finishChange(context, change, { done: actions[action], isAwaited, isOver });
+  return given.wait && isCramped ? refusals.unavailable.exitCode : exitCode;
 }
 
 function isAction(text: string): text is keyof typeof actions {
@@ -76,17 +78,17 @@ async function isMeant(context: Context, id: string): Promise<boolean> {
   return /^y(es)?$/i.test((await context.terminal.ask(question, context.interrupted)).trim());
 }
 
-/** Draining works also when it leaves fewer copies than wanted, but whoever asks for it should know. */
-async function tellRisk(context: Context, client: FileClient, id: string): Promise<void> {
+/** Whether fewer peers are left than copies are wanted: it then keeps some for good, and who asks should know. */
+async function tellRisk(context: Context, client: FileClient, id: string): Promise<boolean> {
   const { peers, replicas } = await client.status({ signal: context.interrupted });
   if (!peers.some((each) => each.id === id))
     throw new DfsError('not-found', `No peer has the id ${id}`, { advice: 'See dfs peers' });
   const others = peers.filter((each) => each.id !== id && each.state === 'up').length;
-  if (others < replicas) {
-    await context.output.tell(
-      `Only ${others} other peers run, for ${replicas} wanted copies: it keeps what they cannot take.`,
-    );
-  }
+  if (others >= replicas) return false;
+  await context.output.tell(
+    `Only ${others} other peers run, for ${replicas} wanted copies: it keeps what they cannot take.`,
+  );
+  return true;
 }
 
 function isEmpty({ peers }: ClusterStatus, id: string): boolean {

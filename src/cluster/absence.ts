@@ -17,21 +17,31 @@ export interface Absence {
 }
 
 /**
- * Peers that are to be out from now on. `wanted` is the placement of `map`: with everybody in it who is not out yet.
- * Peers under maintenance, removed or up never are.
+ * Whether so many peers are away that this looks like a cold start, a switch or a rack, not like peers that are gone:
+ * more than half of them. To copy then would fill the rest of the disks for nothing.
+ */
+export function areTooManyAway(map: ClusterMap): boolean {
+  const members = map.peers.filter(({ state, mode }) => state !== 'removed' && mode !== 'maintenance');
+  return members.filter((peer) => !isRunning(peer)).length * 2 > members.length;
+}
+
+/**
+ * Peers that are to be out from now on; nobody while too many are away. `wanted` is the placement of `map`: with
+ * everybody in it who is not out yet. Peers under maintenance, removed or up never are. The grace counts from
+ * `calmSinceMs` at the earliest: since then the master has run, and not too many were away.
  */
 export function dueToBeOut(
   map: ClusterMap,
   wanted: Placement,
-  on: { absences: ReadonlyMap<PeerId, Absence>; nowMs: number },
+  on: { absences: ReadonlyMap<PeerId, Absence>; calmSinceMs: number; nowMs: number },
 ): readonly PeerId[] {
   const candidates = map.peers.filter((peer) => mayBeOut(peer) && on.absences.has(peer.id));
-  if (candidates.length === 0) return [];
+  if (candidates.length === 0 || areTooManyAway(map)) return [];
   const leastCopies = leastCopiesAround(map, wanted);
   return candidates.flatMap(({ id }) => {
     const absence = on.absences.get(id) as Absence;
     const graceMs = graceOf(map, { absence, copies: leastCopies.get(id) ?? Number.POSITIVE_INFINITY });
-    return on.nowMs - absence.sinceMs >= graceMs ? [id] : [];
+    return on.nowMs - Math.max(absence.sinceMs, on.calmSinceMs) >= graceMs ? [id] : [];
   });
 }
 

@@ -5,6 +5,7 @@
  * primary is down. The cluster is as its worst slot is. Pure.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
+import { areTooManyAway } from './absence.js';
 import { type ClusterMap, isRunning, peerOf, type SlotRecord } from './map.js';
 import type { Placement } from './placement.js';
 
@@ -109,6 +110,9 @@ function reasonsOf(
       const what = running.has(id) ? 'is getting its copies' : 'is down';
       return `Peer ${nameOf(map, id)} ${what}: ${absent.text(id)}`;
     }),
+    ...(absent.size > 0 && areTooManyAway(map)
+      ? ['More than half of the peers are away: nothing is copied anew until some return, or dfs repair --peer ID']
+      : []),
     ...[...unplaced.keys()].map((key) => `There are too few peers for ${replicas} copies: ${unplaced.text(key)}`),
   ];
 }
@@ -136,6 +140,10 @@ class Tally {
     const counts = this.#counts.get(key) ?? new Map<string, number>();
     counts.set(copies, (counts.get(copies) ?? 0) + 1);
     this.#counts.set(key, counts);
+  }
+
+  get size(): number {
+    return this.#counts.size;
   }
 
   keys(): IterableIterator<string> {

@@ -5,7 +5,7 @@
  * the planner what the map should say now, commits that as one change, and brings the durable map to the peers and to
  * whoever waits for it. Requests are server.ts's matter. Serves S3, S8, S9.
  */
-import { dueToBeOut, withOut } from '../cluster/absence.js';
+import { areTooManyAway, dueToBeOut, withOut } from '../cluster/absence.js';
 import { healthOf } from '../cluster/health.js';
 import type { ClusterMap } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
@@ -75,6 +75,8 @@ export class Master {
   #waitingSlots = '';
   #health: string | undefined;
   #planSoon: Timer | undefined;
+  /** Since when the master has run without standing still, and not too many peers were away. */
+  #calmSinceMs = 0;
 
   private constructor(
     environment: Environment,
@@ -339,7 +341,9 @@ export class Master {
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {
     const nowMs = this.environment.clock.monotonicMs();
-    return dueToBeOut(map, this.planning.wanted(map), { absences: absencesOf(this.watch.membership), nowMs });
+    if (areTooManyAway(map)) this.#calmSinceMs = nowMs;
+    const absences = absencesOf(this.watch.membership);
+    return dueToBeOut(map, this.planning.wanted(map), { absences, calmSinceMs: this.#calmSinceMs, nowMs });
   }
 
   #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {
@@ -356,6 +360,7 @@ export class Master {
   }
 
   #onLate(lateMs: number): void {
+    this.#calmSinceMs = this.environment.clock.monotonicMs();
     const text = `The master stood still for ${Math.round(lateMs)} ms; it judges nobody this round`;
     this.addEvent({ kind: 'master-late', text, data: { lateMs: Math.round(lateMs) } });
   }

@@ -66,6 +66,14 @@ export class Admission {
     );
   }
 
+  /** A copy for a slot that this peer joins: it must leave clients as much room again as the reserve. */
+  admitJoining(): void {
+    if (this.#space.freeBytes >= 2 * this.reserveBytes) return;
+    refuse('no-space', 'Too little room is left here for further slots: under twice the reserve', {
+      advice: 'Add a peer, or give this one less weight: dfs peer set ID weight=N',
+    });
+  }
+
   admitUpload(uploadId: string, nowMs: number): void {
     if (!this.#uploads.has(uploadId)) {
       this.#forgetIdle(nowMs);

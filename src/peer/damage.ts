@@ -8,6 +8,7 @@
  */
 import type { Environment } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
+import type { SlotNumber } from '../core/ids.js';
 import type { IndexStore } from '../core/storage.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { inParallel } from './comparison.js';
@@ -23,7 +24,7 @@ import {
   type StoredEntry,
 } from './entry.js';
 import type { EntryIndex } from './entry-index.js';
-import { encodeNumber, justAfter, seal } from './index-layout.js';
+import { encodeNumber, justAfter, rangeOfSlot, seal } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { Repair } from './repair.js';
@@ -88,6 +89,12 @@ export class Damage {
   /** Copies known to be bad. */
   count(): number {
     return this.#parts.store.keys('damaged', { from: new Uint8Array(0), limit: countedMax }).length;
+  }
+
+  /** Whether a copy of the slot is known to be bad here. */
+  hasIn(slot: SlotNumber): boolean {
+    const { store, index } = this.#parts;
+    return store.keys('damaged', { ...rangeOfSlot(slot, index.slotCount), limit: 1 }).length > 0;
   }
 
   /** A copy that can be read, now: refuses `integrity` when no holder has a good one. */

@@ -120,7 +120,7 @@ export function buildEngine(parts: EngineParts): Engine {
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
-    surplus: new Surplus({ ...shared, probe: environment.probe, store: parts.index }),
+    surplus: new Surplus({ ...shared, damage, probe: environment.probe, store: parts.index }),
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,

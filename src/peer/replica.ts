@@ -6,7 +6,7 @@
  */
 import { peerOf } from '../cluster/map.js';
 import { DfsError, refuse } from '../core/errors.js';
-import { compareVersions, type Version } from '../core/ids.js';
+import { compareVersions, type SlotNumber, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
 import type { Probe } from '../core/probe.js';
@@ -110,6 +110,7 @@ export class Replica {
       if (held !== undefined && compareVersions(held, given.version) === 0) return { header: { ignored: false } };
       const isRollBack = held !== undefined && compareVersions(held, given.version) > 0;
       if (!isRollBack) admission.admitSpace();
+      if (!isRollBack && this.#isJoining(fence.slot)) admission.admitJoining();
       const { sums, ...entry } = given;
       const { lostBytes } = request.header;
       const isLost = lostBytes !== undefined;
@@ -128,6 +129,11 @@ export class Replica {
       this.#parts.probe?.at({ point: 'settled', slot: fence.slot, key, isIgnored: ignored });
       return { header: { ignored } };
     });
+  }
+
+  #isJoining(slot: SlotNumber): boolean {
+    const { maps, me } = this.#parts;
+    return me.peerId !== undefined && maps.map?.slots[slot]?.joining.includes(me.peerId) === true;
   }
 
   /** Undefined for a key that is absent or unreadable. */

@@ -13,6 +13,7 @@ import type { Probe } from '../core/probe.js';
 import type { IndexStore } from '../core/storage.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { ClusterClock } from './cluster-clock.js';
+import type { Damage } from './damage.js';
 import type { EntryIndex } from './entry-index.js';
 import type { Identity } from './identity.js';
 import { decodeNumber, encodeNumber, seal, slotKey, unsealOrFail } from './index-layout.js';
@@ -30,6 +31,7 @@ export interface SurplusParts {
   readonly serving: Serving;
   readonly calls: PeerCalls;
   readonly clock: ClusterClock;
+  readonly damage: Damage;
   currentMap(): ClusterMap | undefined;
 }
 
@@ -105,7 +107,9 @@ export class Surplus {
     if (led === undefined) return { header: { allowed: false, slotEpoch: 0 } };
     await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
     const { record } = led;
-    const allowed = record.slotEpoch >= slotEpoch && record.inSync.length >= wanted && !led.isHeldBy(peer);
+    // Of what is bad here the one who asks may have the last good bytes.
+    const isGood = !this.#parts.damage.hasIn(slot);
+    const allowed = isGood && record.slotEpoch >= slotEpoch && record.inSync.length >= wanted && !led.isHeldBy(peer);
     return { header: { allowed, slotEpoch: record.slotEpoch } };
   }
 

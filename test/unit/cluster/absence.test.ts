@@ -18,8 +18,9 @@ function dueAfterMs(map: ClusterMap, absence: Partial<Absence> = {}): number | u
   const absences = new Map([['p2', { sinceMs: 0, saidGoodbye: false, ...absence }]]);
   const times = [0, timing.loneCopyGraceMs, graceMs, 3_600_000];
   for (const atMs of times) {
-    if (atMs > 0) expect(dueToBeOut(map, wanted, { absences, nowMs: atMs - 1 })).toEqual([]);
-    if (dueToBeOut(map, wanted, { absences, nowMs: atMs }).includes('p2')) return atMs;
+    const on = { absences, calmSinceMs: 0 };
+    if (atMs > 0) expect(dueToBeOut(map, wanted, { ...on, nowMs: atMs - 1 })).toEqual([]);
+    if (dueToBeOut(map, wanted, { ...on, nowMs: atMs }).includes('p2')) return atMs;
   }
   return undefined;
 }
@@ -60,4 +61,17 @@ test('who is out is placed no more, and again when it is back', () => {
   expect(wantedPlacement(out.peers, 8, 2).flat()).not.toContain('p2');
   expect(withOut(out, ['p2'])).toBe(out);
   expect(withPeerUp(out, 'p2').peers.some(({ isOut }) => isOut)).toBe(false);
+});
+
+test('nobody while more than half of the peers are away, and the grace counts from when that ended', () => {
+  const map = withPeer(levelCluster(['p1', 'p2', 'p3'], 4, 3), 'p2', { state: 'down' });
+  const crowded = withPeer(withPeer(map, 'p4', { state: 'down' }), 'p3', { state: 'down' });
+  expect(dueAfterMs(crowded)).toBeUndefined();
+  expect(dueAfterMs(withPeer(crowded, 'p4', { mode: 'maintenance' }))).toBeUndefined();
+  expect(dueAfterMs(withPeer(map, 'p4', { state: 'down' }))).toBe(graceMs);
+  const wanted = wantedPlacement(map.peers, map.slots.length, 3);
+  const absences = new Map([['p2', { sinceMs: 0, saidGoodbye: false }]]);
+  const on = { absences, calmSinceMs: 10_000 };
+  expect(dueToBeOut(map, wanted, { ...on, nowMs: 10_000 + graceMs - 1 })).toEqual([]);
+  expect(dueToBeOut(map, wanted, { ...on, nowMs: 10_000 + graceMs })).toEqual(['p2']);
 });
