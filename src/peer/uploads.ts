@@ -65,15 +65,16 @@ export class Uploads {
     const voidKey = keyOfVoid(header, header.uploadId);
     return led.queue.run(queueKeyOf(nameKey), async () => {
       await this.#parts.serving.ensureCurrent(led, deadlineMs);
-      const voided = this.#parts.index.lookup(voidKey);
-      if (voided.state === 'present') {
-        return { header: { state: 'void', sinceMs: bodyOf(voided.entry, 'void').sinceMs } };
-      }
       const found = this.#parts.index.lookup(nameKey);
       const record = found.state === 'damaged' ? await this.#parts.repair.entry(led, nameKey) : undefined;
       const entry = found.state === 'present' ? found.entry : record;
+      // Before any void is looked at: one may be left of a change that was taken back, record first.
       if (entry?.kind === 'record' && sameBytes(bodyOf(entry, 'record').uploadId, header.uploadId)) {
         return { header: { state: 'live', sinceMs: 0 } };
+      }
+      const voided = this.#parts.index.lookup(voidKey);
+      if (voided.state === 'present') {
+        return { header: { state: 'void', sinceMs: bodyOf(voided.entry, 'void').sinceMs } };
       }
       await this.#parts.serving.untilServing(led, deadlineMs);
       const sinceMs = this.#parts.clock.nowMs();

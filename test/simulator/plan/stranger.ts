@@ -149,6 +149,8 @@ class Presence {
     this.#host = peer === undefined ? cluster.master : cluster.hostOf(peer.id);
     this.#starts = this.#host.starts;
     this.#epoch = cluster.map?.epoch;
+    // An emptied folder belongs to no cluster before it has joined again.
+    this.#hasChanged = peer !== undefined && cluster.monitor.diskOf(this.#host.name).storeId !== peer.storeId;
     this.look();
   }
 
