@@ -82,13 +82,25 @@ describe('a commit', () => {
     ['the sync of its pages', 'fdatasync'],
     ['the write of its meta page', 'pwrite64'],
   ])(whenTraced('that fails in %s fails everyone, shows nothing, and is the end'), async (_, call) => {
+    const change = async (index: IndexStore): Promise<PromiseSettledResult<void>[]> => {
+      const changes = ['a', 'b'].map((name) => put(index, name));
+      await new Promise((resolve) => setImmediate(resolve));
+      return Promise.allSettled([...changes, put(index, 'c')]);
+    };
+    const first = await createIndex(path, options);
+    await put(first, 'kept');
+    const trace = await underStrace(['-P', path, '-e', 'trace=pwrite64'], async () => void (await change(first)));
+    await first.close();
+    // Of the two commits each writes its meta page last, and the same steps make the same writes again.
+    const writes = trace.filter((line) => line.startsWith('pwrite64('));
+    const metaWrite = 1 + writes.findIndex((line) => calls['write meta page'].test(line));
+    path = join(folder.path, 'again.mdb');
     const index = await createIndex(path, options);
     await put(index, 'kept');
     let outcomes: PromiseSettledResult<void>[] = [];
-    await underStrace(['-P', path, '-e', `inject=${call}:error=EIO`], async () => {
-      const changes = ['a', 'b'].map((name) => put(index, name));
-      await new Promise((resolve) => setImmediate(resolve));
-      outcomes = await Promise.allSettled([...changes, put(index, 'c')]);
+    const when = call === 'pwrite64' ? `:when=${metaWrite}` : '';
+    await underStrace(['-P', path, '-e', `inject=${call}:error=EIO${when}`], async () => {
+      outcomes = await change(index);
     });
     for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: expect.any(StorageFailure) });
     // After a failed meta page LMDB refuses reads as well.

@@ -1,6 +1,6 @@
 /**
- * An operator at work while everything else goes on: drains peers, puts them under maintenance, weighs them anew, changes
- * the number of copies, pauses moves, slows copying down.
+ * An operator at work while everything else goes on: drains peers, puts them under maintenance, weighs them anew,
+ * changes the number of copies, pauses moves, slows copying down.
  */
 import type { FileClient } from '../../../src/client/file-client.js';
 import { DfsError } from '../../../src/core/errors.js';
