@@ -61,8 +61,10 @@ export async function wish(client: FileClient, cluster: SimCluster, wanted: Oper
 export async function undoWishes(client: FileClient, cluster: SimCluster, setting: Setting): Promise<void> {
   const { operations } = client;
   const { replicas, minInSync } = setting;
-  for (const { id, mode, weight, flagWeight } of cluster.map?.peers ?? []) {
-    if (mode !== 'normal') await operations.changePeer(id, 'enable');
+  const peers = cluster.map?.peers ?? [];
+  for (const { id, mode } of peers) if (mode !== 'normal') await operations.changePeer(id, 'enable');
+  // The heaviest first: the last one that holds anything may not be made weightless.
+  for (const { id, weight, flagWeight } of [...peers].sort((a, b) => b.flagWeight - a.flagWeight)) {
     if (weight !== flagWeight) await operations.changePeer(id, 'set', { weight: flagWeight });
   }
   await operations.changeCluster({ replicas, minInSync, movesPaused: false, repairBytesPerSecond: 0 });
