@@ -51,7 +51,7 @@ const wholeWithinMs = 20_000;
 const equalWithinMs = 10_000;
 /** A sweep that met an obstacle is tried again after at most a minute. */
 const sweptWithinMs = 90_000;
-/** What was written down while somebody's clock was ahead is due so much later, for each jump of a clock. */
+/** What a host wrote down while its own clock was ahead is due so much later, and so much more for each jump. */
 const jumpMs = 60_000;
 const virtualMsMin = 30_000;
 
@@ -100,7 +100,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
     const sweepsSoon = setting.sweepAfterMs < 10_000 && setting.replacedGraceMs < 10_000;
     const jumps = plan.faults.filter(({ kind }) => kind === 'clock-jump').length;
-    const withinMs = sweptWithinMs + jumps * jumpMs;
+    const withinMs = sweptWithinMs + (1 + jumps) * jumpMs;
     if (sweepsSoon) world.complaints.push(...(await lasting(cluster, orphanComplaints, withinMs)));
     await world.runFor(Math.max(0, virtualMsMin - world.nowMs));
   } catch (error) {
