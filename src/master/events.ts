@@ -140,7 +140,9 @@ export class EventLog {
 
   /** Makes what was added durable, and shows it; cheap when nothing was. */
   save(): Promise<void> {
-    this.#saving = this.#saving.catch(() => undefined).then(() => this.#saveNow());
+    const saveNow = (): Promise<void> => this.#saveNow();
+    // A save that failed was told to whoever asked for it, and what it held is unsaved again: this one tries it too.
+    this.#saving = this.#saving.then(saveNow, saveNow);
     return this.#saving;
   }
 
