@@ -14,7 +14,7 @@ import { withSettings } from '../cluster/settings.js';
 import { withDropped, withJoining } from '../cluster/slot-changes.js';
 import { type Environment, every, type Timer } from '../core/environment.js';
 import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
-import { type Address, type PeerId, toHex } from '../core/ids.js';
+import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
@@ -336,7 +336,8 @@ export class Master {
 
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
-    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs });
+    const takenEpochOf = (peer: PeerId): Epoch => this.watch.heardFrom(peer)?.pong.mapEpoch ?? 0;
+    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf });
   }
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {

@@ -124,4 +124,17 @@ export const masterMutations: readonly Mutation[] = [
     ],
     focus: { setting: { peers: 3, spares: 1, replicas: 2, slots: 8 }, faults: ['join', 'crash', 'slow-disk'] },
   },
+  {
+    name: 'copy-dropped-unheard',
+    rules: ['S7'],
+    breaks: 'A copy goes although who is to stay has not been heard from since it became the only one.',
+    edits: [
+      {
+        file: 'src/cluster/planner.js',
+        find: 'record.inSync.includes(peer) && isUp(peer) && hasTaken(peer)',
+        replace: 'record.inSync.includes(peer) && isUp(peer)',
+      },
+    ],
+    focus: { setting: { peers: 2, spares: 1, replicas: 1, slots: 8 }, faults: ['join', 'wipe-joiner', 'wipe-joiner'] },
+  },
 ];

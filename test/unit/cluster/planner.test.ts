@@ -103,6 +103,14 @@ describe('surplus', () => {
     expect(planSteps(down, wantedEverywhere(moved, ['p1', 'p3']), viewOf(moved)).drops).toEqual([]);
   });
 
+  test('it stays until every wanted one has been heard from with the record that says so (S7)', () => {
+    const wanted = wantedEverywhere(moved, ['p1', 'p3']);
+    const epochOf = (slot: number): number => moved.slots[slot]?.slotEpoch ?? 0;
+    const heard = (of: number) => viewOf(moved, { takenEpochOf: (peer) => (peer === 'p3' ? of : epochOf(0)) });
+    expect(planSteps(moved, wanted, heard(epochOf(0) - 1)).drops).toEqual([]);
+    expect(planSteps(moved, wanted, heard(epochOf(0))).drops).toHaveLength(moved.slots.length);
+  });
+
   test('it stays where fewer peers are wanted than copies', () => {
     const map = levelCluster(['p1', 'p2'], 2);
     expect(planSteps(map, wantedEverywhere(map, ['p1']), viewOf(map)).drops).toEqual([]);
