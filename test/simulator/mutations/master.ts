@@ -135,6 +135,19 @@ export const masterMutations: readonly Mutation[] = [
         replace: 'record.inSync.includes(peer) && isUp(peer)',
       },
     ],
-    focus: { setting: { peers: 2, spares: 1, replicas: 1, slots: 8 }, faults: ['join', 'wipe-joiner', 'wipe-joiner'] },
+    focus: {
+      setting: { peers: 2, replicas: 1, slots: 8, repairGraceMs: 3000 },
+      faults: ['wipe-joiner'],
+      rounds: {
+        clients: 1,
+        names: 1,
+        steps: [
+          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'drain', peerAt: 0 } } },
+          { times: 700, action: { kind: 'get' } },
+          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'enable', peerAt: 0 } } },
+          { times: 700, action: { kind: 'get' } },
+        ],
+      },
+    },
   },
 ];
