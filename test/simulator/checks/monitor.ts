@@ -45,7 +45,6 @@ export class Monitor {
   #map: ClusterMap | undefined;
   /** The start of the master that made the map of each epoch. */
   readonly #madeBy = new Map<number, number>();
-  /** The highest epoch that a peer has taken. */
   #heardEpoch = 0;
   /** The newest map that each store had taken when its disk went. */
   readonly #goneAtEpoch = new Map<StoreId, number>();
@@ -56,6 +55,11 @@ export class Monitor {
   constructor(world: MonitorWorld, options: MonitorOptions = { reads: 'lease' }) {
     this.#world = world;
     this.options = options;
+  }
+
+  /** The highest epoch that a peer has taken. */
+  get heardEpoch(): number {
+    return this.#heardEpoch;
   }
 
   /** The newest map that the master made durable. */

@@ -73,7 +73,8 @@ export class Faults {
 async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
   const { master } = cluster;
-  if (ward.running > 1 || !cluster.isWhole() || cluster.map?.epoch === ward.firstEpoch) return;
+  // What no peer has heard of may be undone: an older map is known for one only when somebody has a newer one.
+  if (ward.running > 1 || !cluster.isWhole() || cluster.monitor.heardEpoch <= ward.firstEpoch) return;
   ward.isMasterOld = true;
   master.crash();
   const putBack = master.disk.backUpSmallFiles();
