@@ -47,9 +47,9 @@ export const operationMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/cluster/planner.js',
-        find: 'const isComplete = wish.length > 0 && wish.every((peer) => record.inSync.includes(peer) && isUp(peer));',
+        find: 'const holds = (peer) => record.inSync.includes(peer) && isUp(peer) && hasTaken(peer);',
         replace: `const has = (peer) => record.inSync.includes(peer) || record.joining.includes(peer);
-          const isComplete = wish.length > 0 && wish.every((peer) => has(peer) && isUp(peer));`,
+          const holds = (peer) => has(peer) && isUp(peer) && hasTaken(peer);`,
       },
       {
         file: 'src/cluster/planner.js',
