@@ -25,7 +25,7 @@ export const timing = {
   halfOpenAfterMs: 15_000, // no byte for so long on a connection that should speak: closed
   stalledUploadMs: 10_000, // granted credit on which no byte arrives is taken back
 
-  gatherAddsMs: 100, // copies that are in step wait so long for others: each change of the map costs every peer time
+  gatherAddsMs: 1000, // copies in step wait so long for others under way: each change of the map costs every peer time
   changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered
   mapWatchMs: 1000, // longest time a map watch is held open
 

@@ -68,7 +68,6 @@ export class Master {
   #server: MasterServer | undefined;
   #rounds: { stop(): void } | undefined;
   #roundCount = 0;
-  #encoded: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
   #awaited: ReadonlySet<PeerId> = new Set();
   #isReconciling = false;
   #isStopped = false;
@@ -144,10 +143,7 @@ export class Master {
 
   /** The newest durable map as it travels. */
   get encodedMap(): Uint8Array | undefined {
-    const { map } = this.commits;
-    if (map === undefined) return undefined;
-    if (this.#encoded?.epoch !== map.epoch) this.#encoded = { epoch: map.epoch, bytes: encodeMap(map) };
-    return this.#encoded.bytes;
+    return this.map === undefined ? undefined : encodeMap(this.map);
   }
 
   /** Ids for a cluster that is about to be made. */

@@ -13,6 +13,7 @@ import { Copies } from './copies.js';
 import { Damage } from './damage.js';
 import type { EntryKey } from './entry.js';
 import { EntryIndex } from './entry-index.js';
+import { GiveWay } from './give-way.js';
 import type { Grants } from './grants.js';
 import type { HandoverParts } from './handover.js';
 import type { Identity } from './identity.js';
@@ -48,6 +49,8 @@ export interface EngineParts {
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
   readonly slotCount: number;
+  /** When a client last asked something, by the monotonic clock. */
+  lastClientMs(): number;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -83,8 +86,9 @@ export function buildEngine(parts: EngineParts): Engine {
   const calls = new PeerCalls(environment, me);
   const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
+  const giveWay = (): GiveWay => new GiveWay(environment.clock, parts.lastClientMs);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
-  const comparison = new Comparison({ index, copies, repair, pace, noteDamage });
+  const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });
   const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });

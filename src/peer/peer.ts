@@ -69,6 +69,7 @@ export class Peer {
   #listener: Listener | undefined;
   #engine: Engine | undefined;
   #isFetchingMap = false;
+  #lastClientMs = Number.NEGATIVE_INFINITY;
 
   static async start(
     environment: Environment,
@@ -184,6 +185,7 @@ export class Peer {
       clock: this.#clock,
       admission: this.#admission,
       slotCount: map.slots.length,
+      lastClientMs: () => this.#lastClientMs,
       fetchMap: () => this.#fetchMap(),
       onFailure: (error) => this.#onFailure(error),
     });
@@ -256,6 +258,10 @@ export class Peer {
   }
 
   #serve(request: Parameters<typeof serve>[1]): ReturnType<typeof serve> {
+    // An idle client, too, waits for a newer map.
+    if (request.session.remote.role === 'client' && request.name !== 'map') {
+      this.#lastClientMs = this.#environment.clock.monotonicMs();
+    }
     const answer = serve(
       {
         maps: this.#maps,
