@@ -1,22 +1,24 @@
 /**
- * Asks whichever replica of a slot can answer: the first candidate, the next one when it fails or has been silent for a
- * while, round after round until the caller's patience ends.
+ * Asks whichever replica of a slot can answer: the first candidate, the next one when it fails, is late (hedging.ts) or
+ * has been silent for a while, round after round until the caller's patience ends. The first good answer wins; whoever
+ * else was asked is told that it need not answer.
  *
  * For what any holder may answer at any time: stored segments, which never change, and reads that accept an older
  * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes,
  * they were replaced and swept (the caller tells), or they are lost (`integrity`).
  */
 import type { PeerRecord } from '../cluster/map.js';
-import type { Log } from '../core/environment.js';
+import type { Clock, Log } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import type { TimedId } from '../core/ids.js';
+import { timing } from '../core/timing.js';
 import { AttemptFailure, isBroken } from './attempt.js';
+import type { Hedging } from './hedging.js';
 import type { Patience } from './patience.js';
+import type { ReadTally } from './read-tally.js';
 import type { Route } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
 
-/** A holder from which nothing has come for so long is not waited for alone. */
-const silentHolderMs = 500;
 /** Rounds over all holders that must find nothing before the bytes count as lost. */
 const vainRounds = 3;
 
@@ -32,16 +34,23 @@ export interface HolderQuestion<T> {
   readonly hash: bigint;
   readonly patience: Patience;
   readonly about: string;
+  readonly tally: ReadTally;
   /** What a holder without good bytes is told to look at. */
   readonly copy?: CopyName;
-  /** Who may be asked, in this order. */
+  /** Who may be asked, in this order; but those that are slow or silent come last. */
   candidates(route: Route): readonly PeerRecord[];
   /** Asks one holder and verifies what it says. Rejects with AttemptFailure or a DfsError. */
-  ask(peer: PeerRecord, route: Route, onSlow: (quietMs: number) => void): Promise<T>;
+  ask(peer: PeerRecord, route: Route, watch: AskWatch): Promise<T>;
   /** An answer that no other holder would better. */
   isFinal?(error: DfsError): boolean;
   /** Called when no holder has the bytes: throws when they are no longer wanted. */
   confirmStillThere?(): Promise<void>;
+}
+
+/** For `Attempt`. */
+export interface AskWatch {
+  readonly signal: AbortSignal;
+  onSlow(quietMs: number): void;
 }
 
 interface Round<T> {
@@ -53,11 +62,15 @@ interface Round<T> {
 
 export class HolderCaller {
   readonly #caller: SlotCaller;
+  readonly #hedging: Hedging;
+  readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(caller: SlotCaller, log: Log) {
+  constructor(caller: SlotCaller, hedging: Hedging, environment: { readonly clock: Clock; readonly log: Log }) {
     this.#caller = caller;
-    this.#log = log;
+    this.#hedging = hedging;
+    this.#clock = environment.clock;
+    this.#log = environment.log;
   }
 
   async call<T>(question: HolderQuestion<T>): Promise<T> {
@@ -67,9 +80,7 @@ export class HolderCaller {
     patience.progress();
     for (let count = 1; ; count++) {
       const table = view.table ?? (await view.known(patience, about));
-      const route = table.routeOf(hash);
-      const failures: DfsError[] = [];
-      const good = await this.#firstGood({ question, route, holders: question.candidates(route), failures });
+      const { good, failures, route } = await this.#round(question, table.routeOf(hash));
       if (good !== undefined) {
         patience.progress();
         return good.value;
@@ -83,6 +94,12 @@ export class HolderCaller {
       view.lookForNewer(table.map.epoch, view.likelyToKnow(route.slot, count));
       await view.newerMap(table.map.epoch, patience, this.#caller.backOffMs(count));
     }
+  }
+
+  /** Asks each holder once at most; undefined when none of them had a good answer. */
+  async once<T>(question: HolderQuestion<T>): Promise<T | undefined> {
+    const route = this.#caller.view.table?.routeOf(question.hash);
+    return route === undefined ? undefined : (await this.#round(question, route)).good?.value;
   }
 
   /** Tells a replica that its copy is bad. Nobody waits for it. */
@@ -101,33 +118,74 @@ export class HolderCaller {
       .catch((error) => this.#log.debug({ err: error, peer: peer.id }, 'A bad copy could not be reported'));
   }
 
+  async #round<T>(
+    question: HolderQuestion<T>,
+    route: Route,
+  ): Promise<Pick<Round<T>, 'failures' | 'route'> & { good: { readonly value: T } | undefined }> {
+    const failures: DfsError[] = [];
+    const holders = this.#hedging.inOrder(question.candidates(route), this.#clock.monotonicMs());
+    this.#hedging.onRead();
+    const good = await this.#firstGood({ question, route, holders, failures });
+    return { good, failures, route };
+  }
+
   /** Undefined when every candidate failed; a final refusal ends the round early. */
   #firstGood<T>(round: Round<T>): Promise<{ readonly value: T } | undefined> {
     const { question, route, holders, failures } = round;
+    const { tally } = question;
     return new Promise((resolve) => {
       let asked = 0;
-      let underWay = 0;
+      let isOver = false;
+      const underWay = new Map<AbortController, () => void>();
+      const end = (good: { readonly value: T } | undefined): void => {
+        isOver = true;
+        for (const [controller, onEnded] of underWay) {
+          onEnded();
+          controller.abort();
+        }
+        resolve(good);
+      };
       const askNext = (): void => {
         const peer = holders[asked];
         if (peer === undefined) {
-          if (underWay === 0) resolve(undefined);
+          if (underWay.size === 0) end(undefined);
           return;
         }
         asked += 1;
-        underWay += 1;
-        let isHedged = false;
-        const onSlow = (quietMs: number): void => {
-          if (isHedged || quietMs < silentHolderMs || asked === holders.length) return;
-          isHedged = true;
+        tally.requests += 1;
+        const controller = new AbortController();
+        const askedMs = this.#clock.monotonicMs();
+        let isFollowed = false;
+        const askAnother = (): void => {
+          isFollowed = true;
+          tally.hedges += 1;
           askNext();
         };
-        question.ask(peer, route, onSlow).then(
-          (value) => resolve({ value }),
+        const late = this.#clock.after(this.#hedging.lateAfterMs(askedMs), () => {
+          if (!isFollowed && asked < holders.length && this.#hedging.take()) askAnother();
+        });
+        const onSlow = (quietMs: number): void => {
+          if (isOver || quietMs < timing.silentHolderMs || isFollowed) return;
+          this.#hedging.onSilent(peer.id, this.#clock.monotonicMs());
+          if (asked < holders.length) askAnother();
+        };
+        const onEnded = (): void => {
+          late.cancel();
+          underWay.delete(controller);
+          const nowMs = this.#clock.monotonicMs();
+          this.#hedging.onEnded(nowMs - askedMs, nowMs);
+        };
+        underWay.set(controller, onEnded);
+        question.ask(peer, route, { onSlow, signal: controller.signal }).then(
+          (value) => {
+            if (!isOver) end({ value });
+          },
           (error) => {
-            underWay -= 1;
+            if (isOver) return;
+            onEnded();
             const failure = this.#onFailure(round, peer, error);
             failures.push(failure);
-            if (isFinal(question, failure)) resolve(undefined);
+            if (isFinal(question, failure)) end(undefined);
             else askNext();
           },
         );

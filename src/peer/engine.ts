@@ -4,6 +4,7 @@
 import type { ClusterMap } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
 import type { ClusterClock } from './cluster-clock.js';
@@ -48,6 +49,7 @@ export interface EngineParts {
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
   readonly slotCount: number;
+  slowPeers(): ReadonlySet<PeerId>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -116,7 +118,13 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    reads: new ReadPath({
+      ...shared,
+      copies,
+      damage,
+      holds: (slot) => holds(maps.map, me, slot),
+      slowPeers: parts.slowPeers,
+    }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
