@@ -30,7 +30,6 @@ import { MapCache } from './map-cache.js';
 import { MasterCaller } from './master-caller.js';
 import { ClusterOperations } from './operations.js';
 import { Patience } from './patience.js';
-import { newTally } from './read-tally.js';
 import { type Acknowledged, toChangeReceipt } from './receipt.js';
 import { RequestIdentity } from './request-identity.js';
 import type {
@@ -289,7 +288,7 @@ export class FileClient {
       consistency: options.consistency ?? 'linearizable',
       ifVersion: versionOf(options),
       patience: this.newPatience(options),
-      tally: newTally(),
+      tally: { requests: 0, hedges: 0 },
     };
   }
 

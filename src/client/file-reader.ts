@@ -16,9 +16,9 @@ import type { Answer } from '../protocol/session.js';
 import { wantedBytes } from './blocks.js';
 import { segmentSizeOf } from './file-record.js';
 import type { Hedging } from './hedging.js';
-import type { AskWatch, HolderCaller } from './holder-caller.js';
+import type { HolderCaller } from './holder-caller.js';
+import type { AskWatch, ReadTally } from './holder-round.js';
 import type { Patience } from './patience.js';
-import type { ReadTally } from './read-tally.js';
 import type { Consistency } from './results.js';
 import { holdersOf, type Route } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
@@ -154,7 +154,8 @@ export class FileReader {
       lane: 'small',
       patience,
       about: `Reading ${name}`,
-      header: (route) => (elsewhere ? { ...getHeader(options, route, range), elsewhere } : getHeader(options, route, range)),
+      header: (route) =>
+        elsewhere ? { ...getHeader(options, route, range), elsewhere } : getHeader(options, route, range),
     });
     this.#hedging.onTold(answer.header.slow ?? []);
     return answer;

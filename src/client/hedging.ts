@@ -54,8 +54,6 @@ export class Hedging {
   /** The same holders, those that are slow or were silent last. */
   inOrder<T extends { readonly id: PeerId }>(holders: readonly T[], nowMs: number): readonly T[] {
     const isLast = ({ id }: T): boolean => this.#slow.has(id) || nowMs < (this.#silentUntilMs.get(id) ?? 0);
-    return holders.some(isLast)
-      ? [...holders.filter((holder) => !isLast(holder)), ...holders.filter(isLast)]
-      : holders;
+    return holders.some(isLast) ? [...holders.filter((holder) => !isLast(holder)), ...holders.filter(isLast)] : holders;
   }
 }

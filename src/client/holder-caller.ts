@@ -1,7 +1,5 @@
 /**
- * Asks whichever replica of a slot can answer: the first candidate, the next one when it fails, is late (hedging.ts) or
- * has been silent for a while, round after round until the caller's patience ends. The first good answer wins; whoever
- * else was asked is told that it need not answer.
+ * Asks whichever replica of a slot can answer, round after round (holder-round.ts) until the caller's patience ends.
  *
  * For what any holder may answer at any time: stored segments, which never change, and reads that accept an older
  * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes,
@@ -11,11 +9,10 @@ import type { PeerRecord } from '../cluster/map.js';
 import type { Clock, Log } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import type { TimedId } from '../core/ids.js';
-import { timing } from '../core/timing.js';
 import { AttemptFailure, isBroken } from './attempt.js';
 import type { Hedging } from './hedging.js';
+import { type AskWatch, HolderRound, type ReadTally } from './holder-round.js';
 import type { Patience } from './patience.js';
-import type { ReadTally } from './read-tally.js';
 import type { Route } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
 
@@ -47,17 +44,10 @@ export interface HolderQuestion<T> {
   confirmStillThere?(): Promise<void>;
 }
 
-/** For `Attempt`. */
-export interface AskWatch {
-  readonly signal: AbortSignal;
-  onSlow(quietMs: number): void;
-}
-
-interface Round<T> {
-  readonly question: HolderQuestion<T>;
+interface Outcome<T> {
+  readonly good: { readonly value: T } | undefined;
+  readonly failures: readonly DfsError[];
   readonly route: Route;
-  readonly holders: readonly PeerRecord[];
-  readonly failures: DfsError[];
 }
 
 export class HolderCaller {
@@ -118,83 +108,27 @@ export class HolderCaller {
       .catch((error) => this.#log.debug({ err: error, peer: peer.id }, 'A bad copy could not be reported'));
   }
 
-  async #round<T>(
-    question: HolderQuestion<T>,
-    route: Route,
-  ): Promise<Pick<Round<T>, 'failures' | 'route'> & { good: { readonly value: T } | undefined }> {
-    const failures: DfsError[] = [];
-    const holders = this.#hedging.inOrder(question.candidates(route), this.#clock.monotonicMs());
-    this.#hedging.onRead();
-    const good = await this.#firstGood({ question, route, holders, failures });
-    return { good, failures, route };
-  }
-
-  /** Undefined when every candidate failed; a final refusal ends the round early. */
-  #firstGood<T>(round: Round<T>): Promise<{ readonly value: T } | undefined> {
-    const { question, route, holders, failures } = round;
-    const { tally } = question;
-    return new Promise((resolve) => {
-      let asked = 0;
-      let isOver = false;
-      const underWay = new Map<AbortController, () => void>();
-      const end = (good: { readonly value: T } | undefined): void => {
-        isOver = true;
-        for (const [controller, onEnded] of underWay) {
-          onEnded();
-          controller.abort();
-        }
-        resolve(good);
-      };
-      const askNext = (): void => {
-        const peer = holders[asked];
-        if (peer === undefined) {
-          if (underWay.size === 0) end(undefined);
-          return;
-        }
-        asked += 1;
-        tally.requests += 1;
-        const controller = new AbortController();
-        const askedMs = this.#clock.monotonicMs();
-        let isFollowed = false;
-        const askAnother = (): void => {
-          isFollowed = true;
-          tally.hedges += 1;
-          askNext();
-        };
-        const late = this.#clock.after(this.#hedging.lateAfterMs(askedMs), () => {
-          if (!isFollowed && asked < holders.length && this.#hedging.take()) askAnother();
-        });
-        const onSlow = (quietMs: number): void => {
-          if (isOver || quietMs < timing.silentHolderMs || isFollowed) return;
-          this.#hedging.onSilent(peer.id, this.#clock.monotonicMs());
-          if (asked < holders.length) askAnother();
-        };
-        const onEnded = (): void => {
-          late.cancel();
-          underWay.delete(controller);
-          const nowMs = this.#clock.monotonicMs();
-          this.#hedging.onEnded(nowMs - askedMs, nowMs);
-        };
-        underWay.set(controller, onEnded);
-        question.ask(peer, route, { onSlow, signal: controller.signal }).then(
-          (value) => {
-            if (!isOver) end({ value });
-          },
-          (error) => {
-            if (isOver) return;
-            onEnded();
-            const failure = this.#onFailure(round, peer, error);
-            failures.push(failure);
-            if (isFinal(question, failure)) end(undefined);
-            else askNext();
-          },
-        );
-      };
-      askNext();
+  async #round<T>(question: HolderQuestion<T>, route: Route): Promise<Outcome<T>> {
+    const clock = this.#clock;
+    const round = new HolderRound<T>({
+      clock,
+      hedging: this.#hedging,
+      holders: this.#hedging.inOrder(question.candidates(route), clock.monotonicMs()),
+      tally: question.tally,
+      ask: (peer, watch) => question.ask(peer, route, watch),
+      onFailure: (peer, failed) => {
+        const error = this.#onFailure({ question, route }, peer, failed);
+        return { error, isFinal: isFinal(question, error) };
+      },
     });
+    return { good: await round.run(), failures: round.failures, route };
   }
 
-  #onFailure<T>({ question, route }: Round<T>, peer: PeerRecord, failed: unknown): DfsError {
+  #onFailure<T>(
+    { question, route }: { question: HolderQuestion<T>; route: Route },
+    peer: PeerRecord,
+    failed: unknown,
+  ): DfsError {
     const error = failed instanceof AttemptFailure ? failed.error : toDfsError(failed);
     const { copy, patience } = question;
     if (isLostThere(error) && copy !== undefined) this.report(peer, route.slot, copy, patience);

@@ -46,17 +46,17 @@ export class LatencyWindow {
   }
 
   #turn(nowMs: number): void {
-    const ageMs = nowMs - this.#sinceMs;
-    if (ageMs < this.#generationMs) return;
+    const turns = Math.floor((nowMs - this.#sinceMs) / this.#generationMs);
+    if (turns === 0) return;
     [this.#older, this.#newer] = [this.#newer, this.#older];
     this.#olderCount = this.#newerCount;
-    if (ageMs >= 2 * this.#generationMs) {
+    if (turns > 1) {
       this.#older.fill(0);
       this.#olderCount = 0;
     }
     this.#newer.fill(0);
     this.#newerCount = 0;
-    this.#sinceMs = nowMs;
+    this.#sinceMs = Number.isFinite(turns) ? this.#sinceMs + turns * this.#generationMs : nowMs;
   }
 }
 
