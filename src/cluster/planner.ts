@@ -24,6 +24,11 @@ export interface PlannerView {
   takenEpochOf?(peer: PeerId): Epoch;
   /** False while a pair should not be tried (again) yet, as after the primary gave it up. Always true when absent. */
   mayJoin?(slot: SlotNumber, peer: PeerId): boolean;
+  /**
+   * False while a peer's disk has no room for a copy: of a slot that lacks copies, or (`isRepair` false) one that would
+   * only move there. Such moves wait; the placement stays as it is, so that nothing goes to and fro.
+   */
+  hasRoom?(peer: PeerId, isRepair: boolean): boolean;
 }
 
 export interface HandoverWish {
@@ -99,7 +104,8 @@ function joiningOf(
     const record = map.slots[slot] as SlotRecord;
     const isRepair = record.inSync.filter(isUp).length < map.pool.replicas;
     const canCopy = isUp(record.primary) && isUp(peer) && (isRepair || !map.movesPaused);
-    return canCopy && !record.joining.includes(peer) && (view.mayJoin?.(slot, peer) ?? true);
+    const isWelcome = (view.mayJoin?.(slot, peer) ?? true) && (view.hasRoom?.(peer, isRepair) ?? true);
+    return canCopy && !record.joining.includes(peer) && isWelcome;
   });
   const copies = ({ slot }: SlotPeer): number => (map.slots[slot] as SlotRecord).inSync.length;
   return due

@@ -7,7 +7,7 @@
  */
 import { areTooManyAway, dueToBeOut, withOut } from '../cluster/absence.js';
 import { healthOf } from '../cluster/health.js';
-import type { ClusterMap } from '../cluster/map.js';
+import { type ClusterMap, isRunning } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
 import { withSettings } from '../cluster/settings.js';
@@ -19,9 +19,10 @@ import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
 import { Commits } from './commits.js';
+import { Conditions, type PeerFigures, toFigures } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
-import { eventsBetween, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
+import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
 import { absencesOf, type Membership } from './membership.js';
@@ -59,6 +60,7 @@ export class Master {
   readonly commits: Commits;
   readonly watch: PeerWatch;
   readonly planning = new Planning();
+  readonly conditions = new Conditions();
   readonly repair = new RepairProgress();
   readonly operations = new Operations(this);
   readonly options: MasterOptions;
@@ -97,6 +99,7 @@ export class Master {
     this.watch = new PeerWatch(environment, {
       incarnation: loaded.incarnation,
       clusterMs: () => this.clusterClock.nowMs(),
+      slowPeers: () => this.conditions.slowPeers,
       onLivenessChanged: (before, after) => this.#onLivenessChanged(before, after),
       onAnswered: (peer) => void (this.#awaited.has(peer) && this.#look()),
       onForeignMap: (sentence) => this.onForeignMap(sentence),
@@ -169,6 +172,8 @@ export class Master {
       map: this.map,
       membership: this.watch.membership,
       heardFrom: (peer) => this.watch.heardFrom(peer),
+      conditionOf: (peer) => this.conditions.of(peer),
+      figuresOf: (peer) => this.#figuresOf(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
       failing: this.planning.failing(this.environment.clock.monotonicMs()),
@@ -306,6 +311,7 @@ export class Master {
   #plan(): void {
     const { map } = this;
     if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
+    this.#lookAtDisks(map);
     const { repairGraceMs, quarantineMs } = this.options;
     const nowMs = this.environment.clock.monotonicMs();
     const steps = this.#steps(map);
@@ -333,7 +339,18 @@ export class Master {
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
     const takenEpochOf = (peer: PeerId): Epoch => this.watch.heardFrom(peer)?.pong.mapEpoch ?? 0;
-    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf });
+    const hasRoom = (peer: PeerId, isRepair: boolean): boolean => this.conditions.takes(peer, isRepair);
+    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf, hasRoom });
+  }
+
+  #lookAtDisks(map: ClusterMap): void {
+    const figures = new Map(map.peers.filter(isRunning).map(({ id }) => [id, this.#figuresOf(id)]));
+    const changes = this.conditions.look(figures, this.environment.clock.monotonicMs());
+    for (const change of changes) for (const event of eventsOfCondition(change)) this.addEvent(event);
+  }
+
+  #figuresOf(peer: PeerId): PeerFigures {
+    return toFigures(this.watch.heardFrom(peer)?.pong, this.watch.pingP99Ms(peer));
   }
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {

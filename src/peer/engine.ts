@@ -4,6 +4,7 @@
 import type { ClusterMap } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
 import type { ClusterClock } from './cluster-clock.js';
@@ -51,6 +52,7 @@ export interface EngineParts {
   readonly slotCount: number;
   /** When a client last asked something, by the monotonic clock. */
   lastClientMs(): number;
+  slowPeers(): ReadonlySet<PeerId>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -120,7 +122,13 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    reads: new ReadPath({
+      ...shared,
+      copies,
+      damage,
+      holds: (slot) => holds(maps.map, me, slot),
+      slowPeers: parts.slowPeers,
+    }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),

@@ -77,7 +77,7 @@ export class Replica {
     }
     const { index, copies, admission } = this.#parts;
     return this.queue.run(queueKeyOf(first.key), async () => {
-      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace();
+      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace(sizeOf(request));
       const { sums, ...entry } = first;
       const placed = await copies.stage(entry, request.payload ?? nothing, sums);
       this.#parts.probe?.at({ point: 'replicaStaged', slot: fence.slot });
@@ -109,7 +109,7 @@ export class Replica {
       // A roll-back finds most replicas as they should be, and a full one must be able to say so.
       if (held !== undefined && compareVersions(held, given.version) === 0) return { header: { ignored: false } };
       const isRollBack = held !== undefined && compareVersions(held, given.version) > 0;
-      if (!isRollBack) admission.admitSpace();
+      if (!isRollBack) admission.admitSpace(sizeOf(request));
       if (!isRollBack && this.#isJoining(fence.slot)) admission.admitJoining();
       const { sums, ...entry } = given;
       const { lostBytes } = request.header;
@@ -226,3 +226,7 @@ export class Replica {
 }
 
 const nothing = new Uint8Array(0);
+
+function sizeOf({ payload }: FencedRequest): number {
+  return payload?.length ?? 0;
+}

@@ -18,6 +18,8 @@ export interface DiskWorld {
   /** Ends what a process waits for; never when the process has died meanwhile. */
   after(delayMs: number, onEnd: () => void): void;
   syncMs(): number;
+  /** How long a read of a file's bytes takes; a moment when absent. */
+  readMs?(): number;
   /** In [0, 1). */
   fraction(): number;
   wallMs(): number;
@@ -161,7 +163,7 @@ export class MemoryDisk {
     return {
       create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
       read: async (id, { offset, length }) => {
-        await pause(world, quickMs);
+        await pause(world, world.readMs?.() ?? quickMs);
         if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
         return this.files.get(id)?.bytes.slice(offset, offset + length);
       },

@@ -48,6 +48,24 @@ describe('joining', () => {
     expect(planSteps(withJoining(map, first), wanted, viewOf(map)).joining).toEqual([]);
   });
 
+  test('nothing moves to a peer without room for it, but missing copies are made there', () => {
+    const roomForRepairs = (peer: string, isRepair: boolean): boolean => peer !== 'p3' || isRepair;
+    const map = withRecords(joinedCluster(3, { slotCount: 2, replicas: 2 }), (slot) =>
+      slot === 0 ? { inSync: ['p1', 'p2'] } : {},
+    );
+    const wanted = wantedEverywhere(map, ['p1', 'p3']);
+    const steps = planSteps(map, wanted, viewOf(map, { hasRoom: roomForRepairs }));
+    expect(steps).toEqual({ ...nothing, joining: [{ slot: 1, peer: 'p3' }] });
+    expect(planSteps(map, wanted, viewOf(map, { hasRoom: (peer) => peer !== 'p3' }))).toEqual(nothing);
+    expect(planSteps(map, wanted, viewOf(map)).joining).toHaveLength(2);
+  });
+
+  test('a copy that is being made goes on when its peer fills up', () => {
+    const map = withRecords(joinedCluster(2), () => ({ joining: ['p2'] }));
+    const wanted = wantedEverywhere(map, ['p1', 'p2']);
+    expect(planSteps(map, wanted, viewOf(map, { hasRoom: () => false }))).toEqual(nothing);
+  });
+
   test('a joiner that is taken out makes room at once', () => {
     const slotCount = 2 * limits.joiningSlotsPerPeer;
     const map = withRecords(joinedCluster(2, { slotCount }), (slot) =>
