@@ -18,6 +18,7 @@ import { timing } from '../core/timing.js';
 import type { RequestOf } from '../protocol/messages.js';
 import type { ListRow } from '../protocol/rows.js';
 import { checkContentType, checkMetadata, checkRange, checkSizeOption, versionOf } from './arguments.js';
+import { Checkpoints } from './checkpoints.js';
 import { ClusterView } from './cluster-view.js';
 import { openFile } from './download.js';
 import { FileReader, type ReadOptions } from './file-reader.js';
@@ -264,6 +265,12 @@ export class FileClient {
   get operations(): ClusterOperations {
     const { master, caller, view } = this.#parts;
     return new ClusterOperations({ master, caller, view }, (options) => this.newPatience(options));
+  }
+
+  get checkpoints(): Checkpoints {
+    const { master, caller, environment } = this.#parts;
+    const { clock, random } = environment;
+    return new Checkpoints({ master, caller, clock, random, newPatience: (options) => this.newPatience(options) });
   }
 
   /** Ends everything under way, for the clients of all buckets. */

@@ -7,6 +7,8 @@ import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
+import { CheckpointReads } from './checkpoint-reads.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import { Commits } from './commit.js';
 import { Comparison, type SettlingParts } from './comparison.js';
@@ -46,6 +48,7 @@ export interface EngineParts {
   readonly grants: Grants;
   readonly clock: ClusterClock;
   readonly admission: Admission;
+  readonly checkpoints: Checkpoints;
   readonly reads: ReadMode;
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
@@ -63,6 +66,7 @@ export interface Engine {
   readonly replica: Replica;
   readonly writes: WritePath;
   readonly reads: ReadPath;
+  readonly checkpointReads: CheckpointReads;
   readonly uploads: Uploads;
   readonly surplus: Surplus;
   readonly damage: Damage;
@@ -76,7 +80,7 @@ export interface Engine {
 }
 
 export function buildEngine(parts: EngineParts): Engine {
-  const { environment, me, maps, admission, clock, grants, master } = parts;
+  const { environment, me, maps, admission, clock, grants, master, checkpoints } = parts;
   const { log } = environment;
   const currentMap = (): ClusterMap | undefined => maps.map;
   const index = new EntryIndex(parts.index, parts.slotCount, () => ({
@@ -84,6 +88,7 @@ export function buildEngine(parts: EngineParts): Engine {
     replacedGraceMs: parts.replacedGraceMs,
     sweepAfterMs: parts.sweepAfterMs,
   }));
+  index.onSegmentStored = (key) => checkpoints.onSegmentStored(key);
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
   const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
@@ -104,7 +109,8 @@ export function buildEngine(parts: EngineParts): Engine {
     minInSync,
   });
   const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission, noteDamage });
-  const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
+  const kept = { index, commits, repair, checkpoints };
+  const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
   const damage = new Damage({
     ...shared,
     environment,
@@ -123,6 +129,7 @@ export function buildEngine(parts: EngineParts): Engine {
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
     reads: new ReadPath({ ...parts, ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    checkpointReads: new CheckpointReads({ environment, checkpoints, copies }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),

@@ -137,6 +137,9 @@ export class EntryChanges {
   readonly #digests = new Map<string, DigestChange>();
   readonly #idDigests = new Map<string, { readonly key: EntryKey; readonly digests: readonly IdDigest[] }>();
 
+  /** Keys of the segments it has put. */
+  readonly storedSegments: EntryKey[] = [];
+
   constructor(transaction: IndexTransaction, slotCount: number, delays: Delays) {
     this.#transaction = transaction;
     this.#slotCount = slotCount;
@@ -159,6 +162,7 @@ export class EntryChanges {
     if (after === undefined) this.#transaction.delete('entries', key);
     else this.#transaction.put('entries', key, encodeValue(after));
     if (isNameKey(key)) this.#changeName(key, after);
+    if (after?.kind === 'segment') this.storedSegments.push(key);
     if (after !== undefined) this.#lookAtLater(after);
     const place = placeOfKey(key, this.#slotCount);
     if (before.state === 'damaged') this.#recount(place);

@@ -62,6 +62,8 @@ export class EntryIndex {
   readonly #slotCount: number;
   readonly #delays: () => Delays;
   readonly #amounts = new Map<SlotNumber, Amounts>();
+  /** Hears of each segment that was stored, before whoever stored it does. */
+  onSegmentStored: (key: EntryKey) => void = () => undefined;
 
   constructor(store: IndexStore, slotCount: number, delays: () => Delays) {
     this.#store = store;
@@ -296,8 +298,9 @@ export class EntryIndex {
       const changes = new EntryChanges(transaction, this.#slotCount, this.#delays());
       const result = change(changes);
       if (promised < fence.slotEpoch) putPromise(transaction, fence);
-      return { result, gained: changes.finish() };
+      return { result, gained: changes.finish(), segments: changes.storedSegments };
     });
+    for (const key of done.segments) this.onSegmentStored(key);
     for (const [slot, amounts] of done.gained) this.#addAmounts(slot, amounts);
     return done.result;
   }

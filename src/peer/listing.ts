@@ -56,7 +56,7 @@ export async function listNames(parts: ListingParts, request: Incoming<'list'>):
   }
 }
 
-function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
+export function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
   return key.length >= prefix.length && Buffer.compare(key.subarray(0, prefix.length), prefix) === 0;
 }
 
@@ -65,7 +65,7 @@ function isAsked(parts: ListingParts, slots: Uint8Array, content: Uint8Array): b
   return isInBitmap(slots, slotOfHash(hash, parts.slotCount));
 }
 
-function isInBitmap(slots: Uint8Array, slot: number): boolean {
+export function isInBitmap(slots: Uint8Array, slot: number): boolean {
   return (((slots[slot >> 3] ?? 0) >> (slot & 7)) & 1) === 1;
 }
 

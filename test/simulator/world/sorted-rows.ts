@@ -38,6 +38,13 @@ export class Rows {
     if (this.#rows.delete(name)) this.#names.splice(this.#firstAtOrAfter(name), 1);
   }
 
+  /** Has the rows of `other`, which may go its own way from now on. */
+  replaceBy(other: Rows): void {
+    this.#rows.clear();
+    for (const [name, row] of other.#rows) this.#rows.set(name, row);
+    this.#names.splice(0, Infinity, ...other.#names);
+  }
+
   *range({ from, to, limit = Infinity, reverse = false }: RowRange): Generator<Row> {
     const start = this.#firstAtOrAfter(toText(from));
     const end = to === undefined ? this.#names.length : this.#firstAtOrAfter(toText(to));
