@@ -35,6 +35,13 @@ export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns 
   const peerIndexes = new Map(map.peers.map((peer, index) => [peer.id, index]));
   const epochIndex = (epoch: Epoch): number => assertDefined(epochIndexes.get(epoch), `Epoch ${epoch} has no index`);
   const peerIndex = (id: PeerId): number => assertDefined(peerIndexes.get(id), `The map does not list peer ${id}`);
+  const members: number[] = [];
+  const removed: number[] = [];
+  for (const slot of slots) {
+    for (const peer of slot.inSync) members.push(peerIndex(peer));
+    for (const peer of slot.joining) members.push(peerIndex(peer));
+    for (const { peer, atEpoch } of slot.removed ?? []) removed.push(peerIndex(peer), epochIndex(atEpoch));
+  }
   return {
     epochs,
     slotEpochs: slots.map((slot) => epochIndex(slot.slotEpoch)),
@@ -44,10 +51,8 @@ export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns 
     inSyncCounts: slots.map((slot) => slot.inSync.length),
     joiningCounts: slots.map((slot) => slot.joining.length),
     removedCounts: slots.map((slot) => slot.removed?.length ?? 0),
-    members: slots.flatMap((slot) => [...slot.inSync, ...slot.joining].map(peerIndex)),
-    removed: slots.flatMap((slot) =>
-      (slot.removed ?? []).flatMap(({ peer, atEpoch }) => [peerIndex(peer), epochIndex(atEpoch)]),
-    ),
+    members,
+    removed,
   };
 }
 
