@@ -78,16 +78,15 @@ export function fromColumns(columns: MapColumns, peers: readonly PeerId[]): read
     const primary = columns.primaries[slot] ?? 0;
     const handover = columns.handovers[slot] ?? 0;
     const removedCount = columns.removedCounts[slot] ?? 0;
-    const record: SlotRecord = {
+    return {
       slotEpoch: epochAt(slotEpoch),
       term: epochAt(columns.terms[slot]),
       primary: primary === 0 ? undefined : peerAt(primary - 1),
       inSync: takePeers(columns.inSyncCounts[slot] ?? 0),
       joining: takePeers(columns.joiningCounts[slot] ?? 0),
+      handoverOf: handover === 0 ? undefined : epochAt(handover - 1),
+      removed: removedCount === 0 ? undefined : takeRemoved(removedCount),
     };
-    const handed = handover === 0 ? record : { ...record, handoverOf: epochAt(handover - 1) };
-    const removed = removedCount === 0 ? undefined : takeRemoved(removedCount);
-    return removed === undefined ? handed : { ...handed, removed };
   });
 }
 
