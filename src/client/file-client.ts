@@ -7,6 +7,7 @@ import { explainSlot } from '../cluster/explanation.js';
 import { hashOfName } from '../cluster/hashing.js';
 import { wantedPlacement } from '../cluster/placement.js';
 import { parseAddress } from '../core/address.js';
+import { readU64 } from '../core/big-endian.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
 import { isRefusal, refuse } from '../core/errors.js';
@@ -352,13 +353,12 @@ export class FileClient {
 
 function toListEntry(bucket: string, row: ListRow): ListEntry {
   const { name, size, version, checksum, contentType, modifiedAtMs, segments } = row;
-  const sum = new DataView(checksum.buffer, checksum.byteOffset, checksum.byteLength).getBigUint64(0);
   return {
     bucket,
     name,
     size,
     version: formatVersion(version),
-    checksum: formatChecksum(sum),
+    checksum: formatChecksum(readU64(checksum)),
     ...(contentType === undefined ? {} : { contentType }),
     modifiedAt: toIsoTime(modifiedAtMs),
     segments,

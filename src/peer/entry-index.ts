@@ -4,6 +4,7 @@
  * Every change re-reads the slot's promise inside its transaction and aborts if it rose (rule F4); what a change does
  * to the tables is in entry-changes.ts. Serves S1, S4.
  */
+import { u64Bytes, writeU64 } from '../core/big-endian.js';
 import { refuse } from '../core/errors.js';
 import { compareVersions, type Epoch, noVersion, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
@@ -114,11 +115,10 @@ export class EntryIndex {
   /** 64 digests of 8 bytes. */
   digests(slot: SlotNumber): Uint8Array {
     const digests = new Uint8Array(limits.digestBuckets * 8);
-    const view = new DataView(digests.buffer);
     const from = digestKey({ slot, bucket: 0 });
     const to = justAfter(digestKey({ slot, bucket: limits.digestBuckets - 1 }));
     for (const [key, value] of this.#store.range('digests', { from, to })) {
-      view.setBigUint64((key[2] ?? 0) * 8, decodeDigest(unsealOrFail('digests', key, value)).xor);
+      writeU64(digests, (key[2] ?? 0) * 8, decodeDigest(unsealOrFail('digests', key, value)).xor);
     }
     return digests;
   }
@@ -138,9 +138,7 @@ export class EntryIndex {
   }
 
   #idsHash(key: EntryKey): Uint8Array {
-    const hash = new Uint8Array(8);
-    new DataView(hash.buffer).setBigUint64(0, hashOfIds(this.idDigests(key)));
-    return hash;
+    return u64Bytes(hashOfIds(this.idDigests(key)));
   }
 
   /** Refuses `unknown-outcome` for an id that is there and cannot be read: the request must not run again (S6). */

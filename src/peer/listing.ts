@@ -6,6 +6,7 @@
  */
 
 import { slotOfHash } from '../cluster/map.js';
+import { readU64 } from '../core/big-endian.js';
 import type { Environment } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
@@ -61,8 +62,7 @@ export function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
 }
 
 function isAsked(parts: ListingParts, slots: Uint8Array, content: Uint8Array): boolean {
-  const hash = new DataView(content.buffer, content.byteOffset).getBigUint64(0);
-  return isInBitmap(slots, slotOfHash(hash, parts.slotCount));
+  return isInBitmap(slots, slotOfHash(readU64(content), parts.slotCount));
 }
 
 export function isInBitmap(slots: Uint8Array, slot: number): boolean {

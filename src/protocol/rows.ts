@@ -112,17 +112,14 @@ export function encodeIdDigestRows(rows: readonly IdDigest[]): Uint8Array {
   for (const row of rows) {
     writer.varint(row.table);
     writer.varint(row.count);
-    const xor = new Uint8Array(8);
-    new DataView(xor.buffer).setBigUint64(0, row.xor);
-    writer.raw(xor);
+    writer.u64(row.xor);
   }
   return writer.finish();
 }
 
 export function decodeIdDigestRows(bytes: Uint8Array): readonly IdDigest[] {
   return decodeRows(bytes, 'A list of digests of request ids', (reader) => {
-    const [table, count, xor] = [reader.varint(), reader.varint(), reader.raw(checksumBytes)];
-    return { table, count, xor: new DataView(xor.buffer, xor.byteOffset).getBigUint64(0) };
+    return { table: reader.varint(), count: reader.varint(), xor: reader.u64() };
   });
 }
 

@@ -291,7 +291,9 @@ class TableReader implements IndexReader {
   }
 
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
-    return Array.from(this.#rows(table).range(options), ({ key }) => new Uint8Array(key));
+    return this.#rows(table)
+      .range(options)
+      .map(({ key }) => new Uint8Array(key));
   }
 
   #rows(table: IndexTable): Rows {

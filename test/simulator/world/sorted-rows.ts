@@ -45,13 +45,15 @@ export class Rows {
     this.#names.splice(0, Infinity, ...other.#names);
   }
 
-  *range({ from, to, limit = Infinity, reverse = false }: RowRange): Generator<Row> {
+  range({ from, to, limit = Infinity, reverse = false }: RowRange): readonly Row[] {
     const start = this.#firstAtOrAfter(toText(from));
     const end = to === undefined ? this.#names.length : this.#firstAtOrAfter(toText(to));
     const count = Math.min(end - start, limit);
+    const rows: Row[] = [];
     for (let at = 0; at < count; at++) {
-      yield this.#rows.get(this.#names[reverse ? end - 1 - at : start + at] as string) as Row;
+      rows.push(this.#rows.get(this.#names[reverse ? end - 1 - at : start + at] as string) as Row);
     }
+    return rows;
   }
 
   #firstAtOrAfter(name: string): number {
