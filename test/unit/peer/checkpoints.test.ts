@@ -264,7 +264,7 @@ it('S10: a master without memory removes no part by itself, and its operator can
   expect(cluster.peers.flatMap(({ disk }) => disk.copies.names)).toEqual([]);
 });
 
-it('by the clock checkpoints come at their interval, over restarts of the master, and only the newest stay', async () => {
+it('by the clock checkpoints come at their interval, over restarts of the master; only the newest stay', async () => {
   const scenario = await Scenario.start({ ...hasty, checkpoints: { everyMs: 60_000, keep: 2 } });
   const { cluster, world, client } = scenario;
   const kept = await create(scenario);
