@@ -21,6 +21,7 @@ import type { ListingParts } from './listing.js';
 import type { MapKeeper } from './map-keeper.js';
 import type { MasterLink } from './master-link.js';
 import { OldIds } from './old-ids.js';
+import { Orphans } from './orphans.js';
 import { Pace } from './pace.js';
 import { PeerCalls } from './peer-calls.js';
 import { ReadPath } from './read-path.js';
@@ -63,6 +64,7 @@ export interface Engine {
   readonly damage: Damage;
   readonly scrub: Scrub;
   readonly restCheck: RestCheck;
+  readonly orphans: Orphans;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -97,7 +99,15 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission, noteDamage });
+  const orphans = new Orphans({
+    environment,
+    store: parts.index,
+    bytes: parts.bytes,
+    copies,
+    quarantineMs: () => maps.map?.quarantineMs ?? Infinity,
+  });
+  const { probe } = environment;
+  const replica = new Replica({ probe, me, index, copies, grants, maps, admission, orphans, noteDamage });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const damage = new Damage({
     ...shared,
@@ -120,12 +130,14 @@ export function buildEngine(parts: EngineParts): Engine {
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
-    surplus: new Surplus({ ...shared, damage, probe: environment.probe, store: parts.index }),
+    surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
+    orphans,
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
+      orphans,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

@@ -89,8 +89,14 @@ export class Repair {
     const { sums, ...entry } = fetched.entry;
     const placed = await copies.stage(entry, fetched.bytes, sums);
     const stored = { ...entry, placed };
-    const replaced = await index.replaceBytes(fence, stored, fetched.mark).finally(() => copies.release(placed));
-    if (!replaced) await copies.discard(placed);
+    const replace = async (): Promise<boolean> => {
+      // The bad copy stays where it is until a good one was read back here: it may be better than none (S7).
+      if (placed.where === 'file') await copies.readVerified(stored);
+      return index.replaceBytes(fence, stored, fetched.mark);
+    };
+    const replaced = await copies.orDiscard(placed, replace());
+    if (replaced) copies.release(placed);
+    else await copies.discard(placed);
     log.warn({ slot: fence.slot, kind: entry.kind, bytes: fetched.bytes.length, replaced }, 'repaired a damaged copy');
     return stored;
   }

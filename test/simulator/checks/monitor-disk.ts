@@ -77,10 +77,14 @@ export class WatchedDisk {
   }
 
   onWiped(): void {
+    this.onIndexLost();
+    this.files.clear();
+  }
+
+  onIndexLost(): void {
     this.entries.clear();
     this.ids.clear();
     this.promises.clear();
-    this.files.clear();
     this.storeId = undefined;
     this.incarnation = 0;
     this.mapEpoch = 0;

@@ -35,7 +35,9 @@ export interface DiskWatcher {
   onFileCreated(id: FileId): void;
   /** By a program; a power cut may bring the file back. */
   onFileRemoved(id: FileId): void;
-  /** The folder, or its index, is a new one. */
+  /** The index is a new one, the files are those they were. */
+  onIndexLost(): void;
+  /** The folder is a new one. */
   onWiped(): void;
 }
 
@@ -138,7 +140,7 @@ export class MemoryDisk {
         if (world.isDead()) return never();
         this.#indexState = 'absent';
         this.index.wipe();
-        this.#watcher?.onWiped();
+        this.#watcher?.onIndexLost();
       },
     };
   }
@@ -153,6 +155,7 @@ export class MemoryDisk {
     const syncs = new Map<CachedFolder, SharedSync>();
     return {
       create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
+      sync: (id) => this.#sync(world, syncs, id),
       read: async (id, { offset, length }) => {
         await pause(world, quickMs);
         if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
@@ -285,7 +288,21 @@ export class MemoryDisk {
     this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
     if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #sync(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
+    const file = this.files.get(id);
+    if (file === undefined) throw new DfsError('integrity', `There is no file ${id}`);
+    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #syncFolder(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
     if (this.skips.folderSync) return;
+    const folder = this.#folderOf(id);
     const sync = syncs.get(folder) ?? new SharedSync(world, folder);
     syncs.set(folder, sync);
     await sync.run();
