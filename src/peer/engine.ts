@@ -74,7 +74,7 @@ export interface Engine {
 
 export function buildEngine(parts: EngineParts): Engine {
   const { environment, me, maps, admission, clock, grants, master } = parts;
-  const { log } = environment;
+  const { log, probe } = environment;
   const currentMap = (): ClusterMap | undefined => maps.map;
   const index = new EntryIndex(parts.index, parts.slotCount, () => ({
     nowMs: clock.nowMs(),
@@ -99,14 +99,8 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const orphans = new Orphans({
-    environment,
-    store: parts.index,
-    bytes: parts.bytes,
-    copies,
-    quarantineMs: () => maps.map?.quarantineMs ?? Infinity,
-  });
-  const { probe } = environment;
+  const quarantineMs = (): number => maps.map?.quarantineMs ?? Infinity;
+  const orphans = new Orphans({ environment, store: parts.index, bytes: parts.bytes, copies, quarantineMs });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, orphans, noteDamage });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const damage = new Damage({

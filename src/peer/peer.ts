@@ -292,7 +292,7 @@ export class Peer {
       files,
       logicalBytes,
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
-      damaged: this.#engine?.damage.count() ?? 0,
+      damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
     };
   }
@@ -327,6 +327,7 @@ export class Peer {
     chore(() => this.#engine?.orphans.look());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
+    chore(() => this.#engine?.damage.tell());
     chore(() => this.#engine?.damage.look());
     chore(() => this.#engine?.scrub.look());
     chore(() => this.#engine?.restCheck.look());

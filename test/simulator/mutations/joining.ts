@@ -65,8 +65,8 @@ export const joiningMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/comparison.js',
-        find: 'await led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their));',
-        replace: 'await this.settleKey(led, peer, their);',
+        find: 'await led.queue.run(queueKeyOf(their.key), settle);',
+        replace: 'await settle();',
       },
     ],
     focus: { ...comingAndGoing, setting: { ...comingAndGoing.setting, slots: 1 } },

@@ -63,7 +63,7 @@ describe('files of a lost index', () => {
     expect(await scenario.get('name-3')).toBe('3'.repeat(2 * megabyte));
   });
 
-  it('S5: are read before they are: one with a flipped bit is copied, and put away only after the quarantine', async () => {
+  it('S5: are read first: one with a flipped bit is copied, and goes only after the quarantine', async () => {
     const { scenario, loser, files } = await withLostIndex();
     const [rotten = ''] = files;
     loser.disk.rotFile(rotten, 100_000);

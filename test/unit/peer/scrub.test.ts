@@ -38,8 +38,9 @@ it('S5, S7: a scrub finds bad copies that nobody reads, has them repaired, and t
   await world.runFor(3000);
   expect(deepComplaints(cluster)).toEqual([]);
   const told = await events(scenario);
-  expect(told.filter(({ kind }) => kind === 'copy-damaged')).toHaveLength(3);
-  expect(told.filter(({ kind }) => kind === 'copy-repaired')).toHaveLength(3);
+  const named = (kind: string) => told.filter((event) => event.kind === kind).flatMap(({ data }) => data.copies);
+  expect(named('copy-damaged')).toHaveLength(3);
+  expect(named('copy-repaired')).toHaveLength(3);
   expect(told.some(({ text }) => text.includes('"small" in bucket files'))).toBe(true);
   const [peer] = (await world.until(client.status())).peers;
   expect(peer).toMatchObject({ damaged: 0, verifiedSince: expect.stringMatching(/^20/) });
