@@ -8,6 +8,7 @@ import { type EntryKey, keyOfName, queueKeyOf } from '../../../src/peer/entry.js
 import type { RequestOf } from '../../../src/protocol/messages.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
 import { ManualClock, RecordingLog } from '../manual-clock.js';
+import { promptWorld } from '../prompt-world.js';
 
 const keyOf = (name: string): EntryKey => keyOfName({ bucket: 'files', name });
 
@@ -17,19 +18,11 @@ function open(
 ) {
   const { lookup = { state: 'present' }, stateOf = () => 'missing' } = disk;
   const clock = new ManualClock();
-  const world = {
-    after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
-    syncMs: () => 1,
-    fraction: () => 0,
-    wallMs: () => 0,
-    nowMs: () => 0,
-    isDead: () => false,
-  };
   const queue = new KeyedQueue();
   const told: RequestOf<'report'>[] = [];
   const damage = new Damage({
     environment: { clock, log: new RecordingLog() },
-    store: new MemoryDisk().openIndex(world),
+    store: new MemoryDisk().openIndex(promptWorld),
     index: { lookup: () => ({ ...lookup, entry: {} }), slotOf: () => 0 },
     copies: { stateOf: async () => stateOf() },
     repair,

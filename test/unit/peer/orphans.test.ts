@@ -6,20 +6,12 @@ import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { bucket, Scenario } from '../../simulator/scenario.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
 import type { SimHost } from '../../simulator/world/sim-host.js';
+import { promptWorld } from '../prompt-world.js';
 
 const megabyte = 1024 * 1024;
 const names = Array.from({ length: 10 }, (_, at) => `name-${at}`);
 const quarantineMs = 20_000;
 const strayAgeMs = 2 * 3_600_000;
-
-const promptWorld = {
-  after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
-  syncMs: () => 1,
-  fraction: () => 0,
-  wallMs: () => 0,
-  nowMs: () => 0,
-  isDead: () => false,
-};
 
 /** Of ten files with two segments each the backup has lost its index, and does not run. */
 async function withLostIndex(): Promise<{ scenario: Scenario; loser: SimHost; files: readonly string[] }> {
