@@ -39,7 +39,7 @@ type KnownRow = Pick<KeyRow, 'key'> & Partial<KeyRow>;
 interface Compared {
   readonly id: PeerId;
   /** It may have bytes on its disk that its index does not know. */
-  readonly hasOrphans: boolean;
+  readonly hasSalvage: boolean;
 }
 
 const parallelKeys = 16;
@@ -82,7 +82,7 @@ export class Comparison {
     for (let bucket = 0; bucket < limits.digestBuckets; bucket++) {
       const range = [bucket * 8, bucket * 8 + 8] as const;
       if (!sameBytes(mine.subarray(...range), header.buckets.subarray(...range))) {
-        await this.#settleBucket(led, { id: peer, hasOrphans: header.hasOrphans }, bucket, settled);
+        await this.#settleBucket(led, { id: peer, hasSalvage: header.hasSalvage }, bucket, settled);
       }
     }
     return settled;
@@ -132,13 +132,13 @@ export class Comparison {
     led: LedSlot,
     peer: PeerId,
     their: KnownRow,
-    { hasOrphans }: Pick<Compared, 'hasOrphans'> = { hasOrphans: false },
+    { hasSalvage }: Pick<Compared, 'hasSalvage'> = { hasSalvage: false },
   ): Promise<number> {
     const own = await this.#readable(led, their.key);
     let sent = 0;
     const sameVersion =
       own !== undefined && their.version !== undefined && compareVersions(own.version, their.version) === 0;
-    const isAdopted = hasOrphans && !sameVersion && own !== undefined && (await this.#offer(led, peer, own));
+    const isAdopted = hasSalvage && !sameVersion && own !== undefined && (await this.#offer(led, peer, own));
     if (!sameVersion && !isAdopted) sent = await this.#sendEntry(led, peer, their.key, own);
     if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
     await this.#settleIds(led, peer, their.key);

@@ -2,7 +2,7 @@
  * Opens a peer's data folder: which store it is, and the incarnation of this start.
  *
  * The folder knows its cluster, peer and store. A folder whose index is lost or unreadable is a *new store*, whatever
- * else it holds: it must not come back with its old standing (S1); what its files are worth, orphans.ts knows. The
+ * else it holds: it must not come back with its old standing (S1); what its files are worth, salvage.ts knows. The
  * incarnation is durable before anything is said to anyone.
  */
 import type { Log, Random } from '../core/environment.js';
@@ -11,7 +11,7 @@ import { type ClusterId, type PeerId, type StoreId, toHex } from '../core/ids.js
 import type { IndexStore, SmallFiles } from '../core/storage.js';
 import { Identity } from './identity.js';
 import { seal, unseal } from './index-layout.js';
-import { expectOrphans } from './orphans.js';
+import { expectSalvage } from './salvage.js';
 
 export interface FolderParts {
   readonly files: SmallFiles;
@@ -68,7 +68,7 @@ export async function openDataFolder(parts: FolderParts): Promise<OpenedFolder> 
     ...(known?.peerId && { peerId: known.peerId }),
   };
   const index = await parts.createIndex();
-  await expectOrphans(index);
+  await expectSalvage(index);
   return save(parts, index, {
     format,
     storeId: toHex(parts.random.bytes(16)),

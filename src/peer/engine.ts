@@ -21,13 +21,13 @@ import type { ListingParts } from './listing.js';
 import type { MapKeeper } from './map-keeper.js';
 import type { MasterLink } from './master-link.js';
 import { OldIds } from './old-ids.js';
-import { Orphans } from './orphans.js';
 import { Pace } from './pace.js';
 import { PeerCalls } from './peer-calls.js';
 import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
 import { Replica } from './replica.js';
 import { RestCheck } from './rest-check.js';
+import { Salvage } from './salvage.js';
 import { Scrub } from './scrub.js';
 import { type ReadMode, Serving } from './serving.js';
 import { Surplus } from './surplus.js';
@@ -64,7 +64,7 @@ export interface Engine {
   readonly damage: Damage;
   readonly scrub: Scrub;
   readonly restCheck: RestCheck;
-  readonly orphans: Orphans;
+  readonly salvage: Salvage;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -100,8 +100,8 @@ export function buildEngine(parts: EngineParts): Engine {
     minInSync,
   });
   const quarantineMs = (): number => maps.map?.quarantineMs ?? Infinity;
-  const orphans = new Orphans({ environment, store: parts.index, bytes: parts.bytes, copies, quarantineMs });
-  const replica = new Replica({ probe, me, index, copies, grants, maps, admission, orphans, noteDamage });
+  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, quarantineMs });
+  const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const damage = new Damage({
     ...shared,
@@ -125,13 +125,13 @@ export function buildEngine(parts: EngineParts): Engine {
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
     surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
-    orphans,
+    salvage,
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
-      orphans,
+      salvage,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

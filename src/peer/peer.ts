@@ -135,7 +135,7 @@ export class Peer {
     const { peerId } = this.#folder.identity;
     for (const chore of this.#chores) chore.stop();
     this.#engine?.scrub.stop();
-    this.#engine?.orphans.stop();
+    this.#engine?.salvage.stop();
     const leave = async (): Promise<void> => {
       if (this.#engine === undefined || peerId === undefined || !this.#master.isConnected) return;
       await handOverAll(this.#engine.handover, peerId);
@@ -324,7 +324,7 @@ export class Peer {
     chore(() => this.#admission.measure(this.#bytes));
     chore(() => this.#maps.makeDurable());
     chore(() => this.#callers.forgetOld());
-    chore(() => this.#engine?.orphans.look());
+    chore(() => this.#engine?.salvage.look());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
     chore(() => this.#engine?.damage.tell());

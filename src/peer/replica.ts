@@ -20,8 +20,8 @@ import { type EntryIndex, type Fence, markIn } from './entry-index.js';
 import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
 import type { Identity } from './identity.js';
 import type { MapKeeper } from './map-keeper.js';
-import type { Orphans } from './orphans.js';
 import { pagesOf } from './request-ids.js';
+import type { Salvage } from './salvage.js';
 
 export interface ReplicaParts {
   readonly probe: Probe | undefined;
@@ -31,7 +31,7 @@ export interface ReplicaParts {
   readonly grants: Grants;
   readonly maps: MapKeeper;
   readonly admission: Admission;
-  readonly orphans: Orphans;
+  readonly salvage: Salvage;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -126,11 +126,11 @@ export class Replica {
 
   /** The bytes of what is to be settled, durable and read back; undefined when they were offered and are not here. */
   async #place(request: Incoming<'settle'>, given: WireEntry, isRollBack: boolean): Promise<Placed | undefined> {
-    const { copies, admission, orphans, noteDamage, probe } = this.#parts;
+    const { copies, admission, salvage, noteDamage, probe } = this.#parts;
     const { slot, key, lostBytes, isOffer } = request.header;
     const { sums, ...entry } = given;
     // What is on this disk already needs no room.
-    if (isOffer === true) return orphans.adopt(entry, sums);
+    if (isOffer === true) return salvage.adopt(entry, sums);
     if (!isRollBack) admission.admitSpace();
     if (!isRollBack && this.#isJoining(slot)) admission.admitJoining();
     if (lostBytes !== undefined) {
@@ -170,7 +170,7 @@ export class Replica {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
     this.#parts.probe?.at({ point: 'promised', ...fence });
-    return { header: { buckets: this.#parts.index.digests(fence.slot), hasOrphans: this.#parts.orphans.isOpen } };
+    return { header: { buckets: this.#parts.index.digests(fence.slot), hasSalvage: this.#parts.salvage.isOpen } };
   }
 
   async listBucket(request: Incoming<'list-bucket'>): Promise<Outgoing> {

@@ -2,7 +2,8 @@
  * Reads every copy on this peer again and again, at a gentle speed, and has what does not verify repaired.
  *
  * A pass goes through the entries in order of their keys and remembers durably how far it came, so that a restart goes
- * on from there. The next begins two weeks after the last began, or when somebody asks. Serves S5, S7.
+ * on from there. The next begins two weeks after the last began, or when somebody asks; also when the peer comes back
+ * and the last is older than a day: it counts again by its digests alone (decision 11). Serves S5, S7.
  */
 import { type Environment, sleep } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
@@ -38,6 +39,8 @@ export interface ScrubState {
 }
 
 const passEveryMs = 14 * 24 * 3_600_000;
+/** Not at each of many restarts. */
+const passAfterReturnMs = 24 * 3_600_000;
 const usualBytesPerSecond = 8 * 1024 * 1024;
 /** When somebody asked and waits. */
 const askedBytesPerSecond = 100 * 1024 * 1024;
@@ -63,6 +66,8 @@ export class Scrub {
   readonly #parts: ScrubParts;
   readonly #pace: Pace;
   #progress: Progress;
+  /** Since this process started. */
+  #hasBegun = false;
   #isAsked = false;
   #isStopped = false;
   #savedMs = 0;
@@ -98,7 +103,7 @@ export class Scrub {
   async look(): Promise<void> {
     const { clock, environment } = this.#parts;
     if (!clock.isTold) return;
-    const isDue = clock.nowMs() - this.#progress.startedMs >= passEveryMs;
+    const isDue = clock.nowMs() - this.#progress.startedMs >= (this.#hasBegun ? passEveryMs : passAfterReturnMs);
     if (this.#progress.cursor === undefined && isDue) this.#begin();
     const endMs = environment.clock.monotonicMs() + 1000;
     while (!this.#isStopped && this.#progress.cursor !== undefined && environment.clock.monotonicMs() < endMs) {
@@ -109,6 +114,7 @@ export class Scrub {
   }
 
   #begin(): void {
+    this.#hasBegun = true;
     const startedMs = this.#parts.clock.nowMs();
     const { allSinceMs } = this.#progress;
     this.#progress = { startedMs, allSinceMs, cursor: new Uint8Array(0), entries: 0, bytes: 0, bad: 0 };

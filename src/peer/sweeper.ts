@@ -20,7 +20,7 @@ import { dueKey, justAfter } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { OldIds } from './old-ids.js';
-import type { Orphans } from './orphans.js';
+import type { Salvage } from './salvage.js';
 import type { Uploads } from './uploads.js';
 
 export interface SweeperParts {
@@ -29,7 +29,7 @@ export interface SweeperParts {
   readonly bytes: ByteStore;
   readonly index: EntryIndex;
   readonly copies: Copies;
-  readonly orphans: Orphans;
+  readonly salvage: Salvage;
   readonly commits: Commits;
   readonly leadership: Leadership;
   readonly uploads: Uploads;
@@ -142,8 +142,8 @@ export class Sweeper {
 
   /** Files that no entry ever came to name, because their write was cut off, or that a new store has no use for. */
   async #sweepStrays(): Promise<void> {
-    const { store, bytes, copies, orphans, clock, log } = this.#parts;
-    if (orphans.isOpen) return;
+    const { store, bytes, copies, salvage, clock, log } = this.#parts;
+    if (salvage.isOpen) return;
     const files = await bytes.list(this.#strayCursor, filesAtOnce);
     this.#strayCursor = files.length < filesAtOnce ? undefined : files.at(-1)?.id;
     for (const { id, modifiedAtMs } of files) {

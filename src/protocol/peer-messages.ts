@@ -58,7 +58,7 @@ export const peerMessages = {
     kind: 33,
     from: ['peer'],
     request: fenced,
-    reply: { buckets: exactBytes(limits.digestBuckets * 8), hasOrphans: flag() },
+    reply: { buckets: exactBytes(limits.digestBuckets * 8), hasSalvage: flag() },
   },
   /** Payload: rows of (key, version, hash of its ids) of one bucket, after a key. */
   'list-bucket': {

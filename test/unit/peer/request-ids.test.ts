@@ -91,7 +91,7 @@ async function pair(shared: number) {
     grants: new Grants(clock),
     maps: {},
     admission: { admitSpace: () => undefined },
-    orphans: { isOpen: false },
+    salvage: { isOpen: false },
   } as unknown as ReplicaParts);
   const asked: string[] = [];
   const answers = {

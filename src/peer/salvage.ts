@@ -17,7 +17,7 @@ import type { Entry, Placed } from './entry.js';
 import { seal } from './index-layout.js';
 import { readHeader, type SegmentIdentity } from './segment-file.js';
 
-export interface OrphansParts {
+export interface SalvageParts {
   readonly environment: Environment;
   readonly store: IndexStore;
   readonly bytes: ByteStore;
@@ -30,22 +30,22 @@ const parallelReads = 16;
 /** Shorter than a primary waits for an answer; it copies what is not found by then. */
 const longestWaitMs = 10_000;
 
-const stateKey = new TextEncoder().encode('orphans');
+const stateKey = new TextEncoder().encode('salvage');
 
 /** Says of a new index that the folder may hold files of one before it. */
-export async function expectOrphans(store: IndexStore): Promise<void> {
+export async function expectSalvage(store: IndexStore): Promise<void> {
   await store.transact((transaction) => transaction.put('meta', stateKey, seal(stateKey, new Uint8Array(0))));
 }
 
-export class Orphans {
-  readonly #parts: OrphansParts;
+export class Salvage {
+  readonly #parts: SalvageParts;
   readonly #files = new Map<string, FileId[]>();
   readonly #walked = defer<void>();
   #state: 'unknown' | 'known' | 'none';
   #usedAtMs: number;
   #isStopped = false;
 
-  constructor(parts: OrphansParts) {
+  constructor(parts: SalvageParts) {
     this.#parts = parts;
     this.#state = parts.store.get('meta', stateKey) === undefined ? 'none' : 'unknown';
     this.#usedAtMs = parts.environment.clock.monotonicMs();
