@@ -179,7 +179,7 @@ export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEve
   const state =
     kind === 'copy-damaged'
       ? `${isOne ? 'is' : 'are'} bad; repaired as soon as another holder can give a good one`
-      : `${isOne ? 'was' : 'were'} repaired from another holder`;
+      : `${isOne ? 'is' : 'are'} good again`;
   const text = `${peer}: ${isOne ? 'the copy' : `${count} copies`} of ${which} ${state}`;
   const data = { copies: named, ...(others === 0 ? {} : { others }) };
   return { kind, peer, slots: [...new Set(named.map(({ slot }) => slot))], text, data };

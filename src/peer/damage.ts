@@ -77,10 +77,19 @@ export class Damage {
 
   /** Writes down that the copy under this key is bad, and begins to repair it; the caller goes on meanwhile. */
   found(key: EntryKey): void {
-    this.#foundAndRepaired(key).catch((error: unknown) => {
-      if (!(error instanceof DfsError)) return this.#parts.onFailure(error);
-      this.#parts.environment.log.warn({ error: error.message }, 'a damaged copy could not be written down');
-    });
+    this.#foundAndRepaired(key).catch((error: unknown) => this.#onNotNoted(error));
+  }
+
+  /** The same for a caller who has it repaired. */
+  seen(key: EntryKey): void {
+    this.note(key).catch((error: unknown) => this.#onNotNoted(error));
+  }
+
+  #onNotNoted(error: unknown): void {
+    const { environment, onFailure } = this.#parts;
+    if (error instanceof DfsError) {
+      environment.log.warn({ error: error.message }, 'a damaged copy could not be written down');
+    } else onFailure(error);
   }
 
   async #foundAndRepaired(key: EntryKey): Promise<void> {
@@ -144,11 +153,9 @@ export class Damage {
     try {
       const { leadership, index, replica } = this.#parts;
       const led = leadership.led(index.slotOf(key));
-      const wasBad = await this.#isBad(key);
-      if (wasBad) await this.repaired(led, key);
+      if (await this.#isBad(key)) await this.repaired(led, key);
       await (led ?? replica).queue.run(queueKeyOf(key), () => this.#strike(key));
       this.#pauses.delete(text);
-      if (wasBad) this.#onChanged('copy-repaired', key);
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
       const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(text)?.lengthMs ?? firstPauseMs / 2) * 2);
@@ -168,7 +175,9 @@ export class Damage {
       transaction.delete('damaged', key);
       return true;
     });
-    if (isStruck) this.#count -= 1;
+    if (!isStruck) return;
+    this.#count -= 1;
+    if (this.#parts.index.lookup(key).state === 'present') this.#onChanged('copy-repaired', key);
   }
 
   #onChanged(kind: ReportKind, key: EntryKey): void {

@@ -83,7 +83,8 @@ export function buildEngine(parts: EngineParts): Engine {
   }));
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
-  const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
+  const onDamage = (key: EntryKey): void => damage.seen(key);
+  const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
   const comparison = new Comparison({ index, copies, repair, pace, noteDamage });

@@ -87,7 +87,7 @@ it('copies that are found bad in one second are told of together, each by its na
   expect(whats.size).toBe(250);
 });
 
-it('one that is found bad by many at once is counted and told once, and no more once it is good', async () => {
+it('one that is found bad by many at once is counted and told once, and once more when it is good', async () => {
   let state = 'damaged';
   const { damage, told, clock } = open({ replica: async () => ({}) as never }, { stateOf: () => state });
   for (let finder = 0; finder < 5; finder++) damage.found(keyOf('a'));
@@ -101,7 +101,10 @@ it('one that is found bad by many at once is counted and told once, and no more 
   }
   damage.tell();
   expect(damage.count).toBe(0);
-  expect(told.map(({ kind, named }) => [kind, named?.length])).toEqual([['copy-damaged', 1]]);
+  expect(told.map(({ kind, named }) => [kind, named?.length])).toEqual([
+    ['copy-damaged', 1],
+    ['copy-repaired', 1],
+  ]);
 });
 
 it('S5: a copy that is just being stored without its bytes stays written down', async () => {

@@ -63,6 +63,7 @@ it('S7: what a repair has written does not take the place of the bad copy unless
       random,
     ),
     calls: { ask: async () => ({ header: { entry: { ...entry, sums } }, payload: bytes }) },
+    onDamage: () => undefined,
     me: () => 'p1',
     currentMap: () => ({
       peers: [{ id: 'p2' }],

@@ -46,6 +46,17 @@ it('S5, S7: a scrub finds bad copies that nobody reads, has them repaired, and t
   expect(peer).toMatchObject({ damaged: 0, verifiedSince: expect.stringMatching(/^20/) });
 });
 
+it('the log also names a bad copy that was repaired because somebody read it', async () => {
+  const scenario = await Scenario.start();
+  await scenario.put('small', 'content');
+  scenario.primaryOf('small').disk.index.rot('entries', keyOfName({ bucket, name: 'small' }));
+  expect(await scenario.get('small')).toBe('content');
+  await scenario.world.runFor(5000);
+  const told = (await events(scenario)).filter(({ kind }) => kind === 'copy-damaged' || kind === 'copy-repaired');
+  expect(told.map(({ kind }) => kind)).toEqual(['copy-damaged', 'copy-repaired']);
+  for (const { text } of told) expect(text).toContain('"small" in bucket files');
+});
+
 it('a scrub goes on where it was after a restart', async () => {
   const scenario = await Scenario.start({ slots: 1 });
   const { cluster, world, client } = scenario;
