@@ -3,7 +3,7 @@
  *
  * A pass goes through the entries in order of their keys and remembers durably how far it came, so that a restart goes
  * on from there. The next begins two weeks after the last began, or when somebody asks; also when the peer comes back
- * and the last is older than a day: it counts again by its digests alone (decision 11). Serves S5, S7.
+ * and the last is older than a day: it counts again by its digests alone (decision 13). Serves S5, S7.
  */
 import { type Environment, sleep } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';

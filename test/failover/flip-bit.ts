@@ -1,6 +1,6 @@
 /**
- * Flips one bit in a stopped peer's folder wherever a text stands, or 64 bytes of a file from some offset on, and prints
- * how often it did.
+ * Flips one bit in a stopped peer's folder wherever a text stands, or 64 bytes of a file from some offset on, and
+ * prints how often it did.
  *
  *   flip-bit --folder DIR --text TEXT          flip-bit --folder DIR --body FILE --at OFFSET
  */
@@ -24,7 +24,7 @@ function pattern(): Buffer {
   return readFileSync(options.body).subarray(Number(options.at), Number(options.at) + patternBytes);
 }
 
-/** In all places: of a value that was replaced an older page may stand in the index, which nothing points to any more. */
+/** In all places: of a value that was replaced the index may hold an older page, which nothing points to any more. */
 function flipIn(path: string, wanted: Buffer): number {
   const content = readFileSync(path);
   let count = 0;
