@@ -66,8 +66,7 @@ export class Scrub {
   readonly #parts: ScrubParts;
   readonly #pace: Pace;
   #progress: Progress;
-  /** Since this process started. */
-  #hasBegun = false;
+  #hasJustReturned = true;
   #isAsked = false;
   #isStopped = false;
   #savedMs = 0;
@@ -103,7 +102,9 @@ export class Scrub {
   async look(): Promise<void> {
     const { clock, environment } = this.#parts;
     if (!clock.isTold) return;
-    const isDue = clock.nowMs() - this.#progress.startedMs >= (this.#hasBegun ? passEveryMs : passAfterReturnMs);
+    const everyMs = this.#hasJustReturned ? passAfterReturnMs : passEveryMs;
+    this.#hasJustReturned = false;
+    const isDue = clock.nowMs() - this.#progress.startedMs >= everyMs;
     if (this.#progress.cursor === undefined && isDue) this.#begin();
     const endMs = environment.clock.monotonicMs() + 1000;
     while (!this.#isStopped && this.#progress.cursor !== undefined && environment.clock.monotonicMs() < endMs) {
@@ -114,7 +115,6 @@ export class Scrub {
   }
 
   #begin(): void {
-    this.#hasBegun = true;
     const startedMs = this.#parts.clock.nowMs();
     const { allSinceMs } = this.#progress;
     this.#progress = { startedMs, allSinceMs, cursor: new Uint8Array(0), entries: 0, bytes: 0, bad: 0 };

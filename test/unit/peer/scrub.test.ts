@@ -73,6 +73,28 @@ it('a scrub goes on where it was after a restart', async () => {
   expect(after.entries).toBeGreaterThan(0);
 });
 
+it('S7: a peer that comes back reads what it had, unless it has done so within a day', async () => {
+  const scenario = await Scenario.start({ slots: 1 });
+  const { cluster, world, client } = scenario;
+  await scenario.put('a', 'content');
+  const id = cluster.map?.peers[0]?.id ?? '';
+  const startedMs = async (): Promise<number> => (await world.until(client.operations.scrub(id))).startedMs;
+  const restart = async (): Promise<number> => {
+    cluster.hostOf(id).crash();
+    cluster.hostOf(id).start();
+    await cluster.untilWhole();
+    await world.runFor(3000);
+    return startedMs();
+  };
+  const first = await startedMs();
+  expect(first).toBeGreaterThan(0);
+  expect(await restart()).toBe(first);
+  for (const host of [cluster.master, ...cluster.peers]) host.wallAheadMs += 25 * 3_600_000;
+  await world.runFor(3000);
+  expect(await startedMs()).toBe(first);
+  expect(await restart()).toBeGreaterThan(first);
+});
+
 it('S5: whoever asks for a scrub gets a whole one, also while one runs that is past the bad copy', async () => {
   const scenario = await Scenario.start({ slots: 1, peers: 1, replicas: 1 });
   const { cluster, world, client } = scenario;
