@@ -8,9 +8,11 @@ export function toPeerJson(peer: PeerStatus): object {
   const { id, address, zone, weight, state, mode, isOut, storeId, incarnation } = peer;
   const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs } =
     peer;
+  const { totalBytes, fullness, isSlow, latency } = peer;
   return {
     ...{ id, address, zone, weight, state, mode, isOut, storeId, incarnation },
     ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs },
+    ...{ totalBytes, fullness, isSlow, latency },
   };
 }
 
@@ -21,13 +23,18 @@ const unknown = '–';
 /** A table of peers, one a line, with a heading. */
 export function toPeersText(peers: readonly PeerStatus[], paint: Paint): string {
   const rows = peers.map((peer) => [
-    ...[peer.id, peer.address, printable(peer.zone), peer.isOut ? `${peer.state}, out` : peer.state],
+    ...[peer.id, peer.address, printable(peer.zone), shownState(peer)],
     ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files ?? unknown].map(String),
     ...[peer.bytes, peer.freeBytes].map((bytes) => (bytes === null ? unknown : formatBytes(bytes))),
   ]);
   const [heading = '', ...lines] = alignColumns([peerHeadings, ...rows], rightAligned).split('\n');
   const judged = lines.map((line, index) => (peers[index]?.state === 'up' ? line : paint.warning(line)));
   return [paint.dim(heading), ...judged].join('\n');
+}
+
+function shownState({ state, isOut, fullness, isSlow }: PeerStatus): string {
+  const isFilling = fullness === 'soft-full' || fullness === 'full';
+  return [state, ...(isOut ? ['out'] : []), ...(isFilling ? [fullness] : []), ...(isSlow ? ['slow'] : [])].join(', ');
 }
 
 export function toStatusText(status: ClusterStatus, paint: Paint): string {

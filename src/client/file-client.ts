@@ -22,6 +22,7 @@ import { ClusterView } from './cluster-view.js';
 import { openFile } from './download.js';
 import { FileReader, type ReadOptions } from './file-reader.js';
 import { toStat } from './file-record.js';
+import { Hedging } from './hedging.js';
 import { HolderCaller } from './holder-caller.js';
 import { Listing } from './listing.js';
 import { Locator } from './location.js';
@@ -76,7 +77,6 @@ interface Parts {
   readonly environment: Environment;
   readonly view: ClusterView;
   readonly caller: SlotCaller;
-  readonly holders: HolderCaller;
   readonly reader: FileReader;
   readonly master: MasterCaller;
   readonly options: ClientOptions;
@@ -97,10 +97,10 @@ export async function connectClient(
   const view = new ClusterView({ environment, masters, cache });
   await view.loadCache();
   const caller = new SlotCaller(environment, view);
-  const holders = new HolderCaller(caller, environment.log);
-  const reader = new FileReader(caller, holders);
+  const hedging = new Hedging();
+  const reader = new FileReader(caller, new HolderCaller(caller, hedging, environment), hedging);
   const master = new MasterCaller(view, environment.clock);
-  const client = new FileClient({ environment, view, caller, holders, reader, master, options }, bucket);
+  const client = new FileClient({ environment, view, caller, reader, master, options }, bucket);
   if (view.table === undefined) await view.firstContact(client.newPatience({}));
   return client;
 }
@@ -288,6 +288,7 @@ export class FileClient {
       consistency: options.consistency ?? 'linearizable',
       ifVersion: versionOf(options),
       patience: this.newPatience(options),
+      tally: { requests: 0, hedges: 0 },
     };
   }
 

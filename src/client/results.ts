@@ -126,6 +126,8 @@ export interface ReceivedFile {
   readonly acknowledged: boolean;
   /** Can be read once. Every piece is verified before it is yielded. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** Of what was read so far: requests, and how many of them asked a second holder because the first was late. */
+  readonly tally: { readonly requests: number; readonly hedges: number };
   /** The whole body in memory. */
   bytes(): Promise<Uint8Array>;
 }
@@ -210,6 +212,19 @@ export interface PeerStatus {
   readonly files: number | null;
   readonly bytes: number | null;
   readonly freeBytes: number | null;
+  readonly totalBytes: number | null;
+  /** `soft-full`: nothing moves there, missing copies are made. `full`: no copies; below its reserve no writes either. */
+  readonly fullness: 'roomy' | 'soft-full' | 'full' | null;
+  /** Far slower than the others: it is read last. */
+  readonly isSlow: boolean;
+  /** In milliseconds, over the last half minute; null while too little was done to tell. */
+  readonly latency: {
+    readonly readMedianMs: number | null;
+    readonly readP99Ms: number | null;
+    readonly syncMedianMs: number | null;
+    readonly syncP99Ms: number | null;
+    readonly pingP99Ms: number | null;
+  };
   /** Copies on it known to be bad. */
   readonly damaged: number | null;
   /** Every copy on it was read and verified since then, ISO 8601; null before the first whole pass. */

@@ -30,7 +30,7 @@ export interface MapColumns {
 
 export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns {
   const { slots } = map;
-  const epochs = [...new Set(slots.flatMap(epochsOf))].sort((a, b) => a - b);
+  const epochs = [...epochsOf(slots)].sort((a, b) => a - b);
   const epochIndexes = new Map(epochs.map((epoch, index) => [epoch, index]));
   const peerIndexes = new Map(map.peers.map((peer, index) => [peer.id, index]));
   const epochIndex = (epoch: Epoch): number => assertDefined(epochIndexes.get(epoch), `Epoch ${epoch} has no index`);
@@ -57,13 +57,18 @@ export function fromColumns(columns: MapColumns, peers: readonly PeerId[]): read
   const peerAt = (index: number | undefined): PeerId => at(peers, index, 'peer');
   let member = 0;
   let gone = 0;
-  const takePeers = (count: number): readonly PeerId[] =>
-    Array.from({ length: count }, () => peerAt(columns.members[member++]));
-  const takeRemoved = (count: number): SlotRecord['removed'] =>
-    Array.from({ length: count }, () => ({
-      peer: peerAt(columns.removed[gone++]),
-      atEpoch: epochAt(columns.removed[gone++]),
-    }));
+  const takePeers = (count: number): readonly PeerId[] => {
+    const taken: PeerId[] = [];
+    for (let each = 0; each < count; each++) taken.push(peerAt(columns.members[member++]));
+    return taken;
+  };
+  const takeRemoved = (count: number): SlotRecord['removed'] => {
+    const taken: NonNullable<SlotRecord['removed']>[number][] = [];
+    for (let each = 0; each < count; each++) {
+      taken.push({ peer: peerAt(columns.removed[gone++]), atEpoch: epochAt(columns.removed[gone++]) });
+    }
+    return taken;
+  };
   return columns.slotEpochs.map((slotEpoch, slot) => {
     const primary = columns.primaries[slot] ?? 0;
     const handover = columns.handovers[slot] ?? 0;
@@ -81,10 +86,14 @@ export function fromColumns(columns: MapColumns, peers: readonly PeerId[]): read
   });
 }
 
-function epochsOf(slot: SlotRecord): readonly Epoch[] {
-  const always = [slot.slotEpoch, slot.term];
-  const handover = slot.handoverOf === undefined ? [] : [slot.handoverOf];
-  return [...always, ...handover, ...(slot.removed ?? []).map(({ atEpoch }) => atEpoch)];
+function epochsOf(slots: readonly SlotRecord[]): ReadonlySet<Epoch> {
+  const epochs = new Set<Epoch>();
+  for (const { slotEpoch, term, handoverOf, removed = [] } of slots) {
+    epochs.add(slotEpoch).add(term);
+    if (handoverOf !== undefined) epochs.add(handoverOf);
+    for (const { atEpoch } of removed) epochs.add(atEpoch);
+  }
+  return epochs;
 }
 
 function at<T>(table: readonly T[], index: number | undefined, what: string): T {

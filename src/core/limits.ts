@@ -57,4 +57,16 @@ export const limits = {
   // Disk.
   reserveFraction: 0.02, // keeps deletes and the index working on a full disk
   reserveBytesMin: 256 * 1024 * 1024,
+  reservesForCopies: 2, // below so many reserves free nothing is copied here: clients need the rest
+  reservesToRecover: 3, // from so many on it counts as roomy again; the gap keeps moves from going to and fro
+  softFullFraction: 0.85, // used: beyond, what has copies enough elsewhere stays there; repairs keep the rest
+  softFullEndsFraction: 0.8,
+
+  // Pace.
+  latencySamplesMin: 100, // fewer say nothing about a 99th percentile: one hiccup would be it
+  slowFactor: 10, // times the others' 99th percentile; disks of one kind differ by two or three
+  hedgedShare: 0.05, // reads asked of a second copy: enough for the tail, no load to speak of
+  hedgeBurst: 10, // shares saved up while no read was late
+  hedgeQuantile: 0.95, // of a client's own recent reads: the tail that the share pays for
+  hedgeSamplesMin: 20,
 } as const;

@@ -38,6 +38,8 @@ export const eventKinds = [
   'peer-up',
   'peer-out',
   'peer-changed',
+  'peer-full',
+  'peer-slow',
   'peer-removed',
   'settings-changed',
   'copy-damaged',

@@ -8,6 +8,7 @@ import { peerOf } from '../cluster/map.js';
 import { settingsOf } from '../cluster/settings.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import type { RequestOf } from '../protocol/messages.js';
+import { type ConditionChange, sentenceOfCondition } from './conditions.js';
 import type { EventKind, NewEvent } from './events.js';
 import type { Membership } from './membership.js';
 
@@ -161,6 +162,21 @@ const downSentences = {
   gone: 'is down: its process is gone, two connects were refused',
   goodbye: 'stops on purpose',
 } as const;
+
+/** A peer's disk is filling up, or slow, or no longer. */
+export function eventsOfCondition({ peer, before, after, figures }: ConditionChange): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  const sentence = sentenceOfCondition(peer, after, figures);
+  if (before.fullness !== after.fullness) {
+    const text = sentence.fullness ?? `${peer} has room for copies again`;
+    events.push({ kind: 'peer-full', peer, text, data: { fullness: after.fullness, ...figures.space } });
+  }
+  if (before.slowBy.join() !== after.slowBy.join()) {
+    const text = sentence.pace ?? `${peer} is about as fast as the others again`;
+    events.push({ kind: 'peer-slow', peer, text, data: { slowBy: after.slowBy, p99Ms: figures.paces } });
+  }
+  return events;
+}
 
 /** All are in the event's data. */
 const namesInText = 3;

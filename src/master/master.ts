@@ -7,21 +7,22 @@
  */
 import { areTooManyAway, dueToBeOut, withOut } from '../cluster/absence.js';
 import { healthOf } from '../cluster/health.js';
-import type { ClusterMap } from '../cluster/map.js';
+import { type ClusterMap, isRunning } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
 import { withSettings } from '../cluster/settings.js';
 import { withDropped, withJoining } from '../cluster/slot-changes.js';
 import { type Environment, every, type Timer } from '../core/environment.js';
 import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
-import { type Address, type PeerId, toHex } from '../core/ids.js';
+import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
 import { Commits } from './commits.js';
+import { Conditions, type PeerFigures, toFigures } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
-import { eventsBetween, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
+import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
 import { absencesOf, type Membership } from './membership.js';
@@ -59,6 +60,7 @@ export class Master {
   readonly commits: Commits;
   readonly watch: PeerWatch;
   readonly planning = new Planning();
+  readonly conditions = new Conditions();
   readonly repair = new RepairProgress();
   readonly operations = new Operations(this);
   readonly options: MasterOptions;
@@ -68,7 +70,6 @@ export class Master {
   #server: MasterServer | undefined;
   #rounds: { stop(): void } | undefined;
   #roundCount = 0;
-  #encoded: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
   #awaited: ReadonlySet<PeerId> = new Set();
   #isReconciling = false;
   #isStopped = false;
@@ -98,6 +99,7 @@ export class Master {
     this.watch = new PeerWatch(environment, {
       incarnation: loaded.incarnation,
       clusterMs: () => this.clusterClock.nowMs(),
+      slowPeers: () => this.conditions.slowPeers,
       onLivenessChanged: (before, after) => this.#onLivenessChanged(before, after),
       onAnswered: (peer) => void (this.#awaited.has(peer) && this.#look()),
       onForeignMap: (sentence) => this.onForeignMap(sentence),
@@ -144,10 +146,7 @@ export class Master {
 
   /** The newest durable map as it travels. */
   get encodedMap(): Uint8Array | undefined {
-    const { map } = this.commits;
-    if (map === undefined) return undefined;
-    if (this.#encoded?.epoch !== map.epoch) this.#encoded = { epoch: map.epoch, bytes: encodeMap(map) };
-    return this.#encoded.bytes;
+    return this.map === undefined ? undefined : encodeMap(this.map);
   }
 
   /** Ids for a cluster that is about to be made. */
@@ -173,6 +172,8 @@ export class Master {
       map: this.map,
       membership: this.watch.membership,
       heardFrom: (peer) => this.watch.heardFrom(peer),
+      conditionOf: (peer) => this.conditions.of(peer),
+      figuresOf: (peer) => this.#figuresOf(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
       failing: this.planning.failing(this.environment.clock.monotonicMs()),
@@ -310,6 +311,7 @@ export class Master {
   #plan(): void {
     const { map } = this;
     if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
+    this.#lookAtDisks(map);
     const { repairGraceMs, quarantineMs } = this.options;
     const nowMs = this.environment.clock.monotonicMs();
     const steps = this.#steps(map);
@@ -336,7 +338,19 @@ export class Master {
 
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
-    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs });
+    const takenEpochOf = (peer: PeerId): Epoch => this.watch.heardFrom(peer)?.pong.mapEpoch ?? 0;
+    const hasRoom = (peer: PeerId, isRepair: boolean): boolean => this.conditions.takes(peer, isRepair);
+    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf, hasRoom });
+  }
+
+  #lookAtDisks(map: ClusterMap): void {
+    const figures = new Map(map.peers.filter(isRunning).map(({ id }) => [id, this.#figuresOf(id)]));
+    const changes = this.conditions.look(figures, this.environment.clock.monotonicMs());
+    for (const change of changes) for (const event of eventsOfCondition(change)) this.addEvent(event);
+  }
+
+  #figuresOf(peer: PeerId): PeerFigures {
+    return toFigures(this.watch.heardFrom(peer)?.pong, this.watch.pingP99Ms(peer));
   }
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {

@@ -22,6 +22,8 @@ export interface ContactOwner {
   readonly clusterId: string;
   readonly incarnation: number;
   clusterMs(): number;
+  /** Told to every peer, which tell their clients. */
+  slowPeers(): readonly PeerId[];
   newestMap(): { readonly epoch: Epoch; readonly encoded: Uint8Array };
   nextGeneration(): number;
   onPong(peer: PeerId, pong: Pong, sentAtMs: number): void;
@@ -70,7 +72,11 @@ export class PeerContact {
     if (session === undefined) return;
     const sentAtMs = this.#environment.clock.monotonicMs();
     this.#pingedAtMs = sentAtMs;
-    const header = { clusterMs: this.#owner.clusterMs(), mapEpoch: this.#owner.newestMap().epoch };
+    const slow = this.#owner.slowPeers();
+    const header = {
+      ...{ clusterMs: this.#owner.clusterMs(), mapEpoch: this.#owner.newestMap().epoch },
+      ...(slow.length > 0 && { slow }),
+    };
     session.request('ping', header, { timeoutMs: timing.downAfterMs }).then(
       (answer) => this.#onPong(session, answer.header, sentAtMs),
       (error) => {

@@ -8,6 +8,8 @@
 import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
+import { LatencyWindow } from '../core/latency-window.js';
+import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
 import type { AmountRow } from '../protocol/rows.js';
 import {
@@ -27,6 +29,7 @@ import { type ContactOwner, type HandoverWish, PeerContact, type Pong } from './
 export interface WatchOwner {
   readonly incarnation: number;
   clusterMs(): number;
+  slowPeers(): readonly PeerId[];
   /** Some peer's liveness changed. */
   onLivenessChanged(before: Membership, after: Membership): void;
   onAnswered(peer: PeerId): void;
@@ -46,6 +49,7 @@ export class PeerWatch {
   readonly #owner: WatchOwner;
   readonly #contacts = new Map<PeerId, PeerContact>();
   readonly #heard = new Map<PeerId, Heard>();
+  readonly #roundTrips = new Map<PeerId, LatencyWindow>();
   readonly #upSinceMs = new Map<PeerId, number>();
   #membership: Membership;
   #map: { readonly map: ClusterMap; readonly encoded: Uint8Array } | undefined;
@@ -75,6 +79,12 @@ export class PeerWatch {
     return this.#heard.get(peer);
   }
 
+  /** The 99th percentile over the last pings; undefined while there were too few. */
+  pingP99Ms(peer: PeerId): number | undefined {
+    const on = { atLeast: limits.latencySamplesMin, nowMs: this.#environment.clock.monotonicMs() };
+    return this.#roundTrips.get(peer)?.quantileMs(0.99, on);
+  }
+
   /** Follows the peers of a new map, and brings it to them. */
   follow(map: ClusterMap, encoded: Uint8Array): void {
     const before = this.#map?.map;
@@ -95,6 +105,7 @@ export class PeerWatch {
       contact.stop();
       this.#contacts.delete(id);
       this.#heard.delete(id);
+      this.#roundTrips.delete(id);
     }
     for (const peer of watched) {
       const contact = this.#contacts.get(peer.id);
@@ -155,6 +166,7 @@ export class PeerWatch {
       clusterId: map.clusterId,
       incarnation: this.#owner.incarnation,
       clusterMs: () => this.#owner.clusterMs(),
+      slowPeers: () => this.#owner.slowPeers(),
       newestMap: () => ({ epoch: this.#map?.map.epoch ?? 0, encoded: this.#map?.encoded ?? new Uint8Array() }),
       nextGeneration: () => this.nextGeneration(),
       onPong: (id, pong, sentAtMs) => this.#onPong(id, pong, sentAtMs),
@@ -183,6 +195,9 @@ export class PeerWatch {
     if (pong.incarnation !== peer.incarnation) return;
     const nowMs = this.#environment.clock.monotonicMs();
     this.#heard.set(id, { pong, atMs: nowMs });
+    const roundTrips = this.#roundTrips.get(id) ?? new LatencyWindow(timing.latencyWindowMs);
+    this.#roundTrips.set(id, roundTrips);
+    roundTrips.note(nowMs - sentAtMs, nowMs);
     this.#become(onPong(this.#membership, id, { sentAtMs, nowMs }));
     this.#owner.onAnswered(id);
   }

@@ -8,6 +8,7 @@ import type { Placement } from '../cluster/placement.js';
 import { missingCopies, unsettledSlots } from '../cluster/planner.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
+import { type Condition, type PeerFigures, sentenceOfCondition } from './conditions.js';
 import type { Membership } from './membership.js';
 import type { Heard } from './peer-watch.js';
 import type { FailingCopy } from './planning.js';
@@ -16,6 +17,8 @@ export interface StatusView {
   readonly map: ClusterMap | undefined;
   readonly membership: Membership;
   heardFrom(peer: PeerId): Heard | undefined;
+  conditionOf(peer: PeerId): Condition;
+  figuresOf(peer: PeerId): PeerFigures;
   readonly wanted: Placement;
   readonly bytesPerSecond: number;
   /** Copies that were given up and wait for their next turn. */
@@ -56,7 +59,7 @@ export function toStatus(view: StatusView): object {
     clusterId: map.clusterId,
     epoch: map.epoch,
     health,
-    reasons,
+    reasons: [...reasons, ...conditionsOf(map, view)],
     replicas: map.pool.replicas,
     minInSync: map.pool.minInSync,
     uptimeSeconds,
@@ -97,11 +100,28 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
       files: heard?.pong.files ?? null,
       bytes: heard?.pong.storedBytes ?? null,
       freeBytes: heard?.pong.freeBytes ?? null,
+      totalBytes: heard?.pong.totalBytes ?? null,
+      fullness: heard === undefined ? null : view.conditionOf(peer.id).fullness,
+      isSlow: view.conditionOf(peer.id).slowBy.length > 0,
+      latency: latencyOf(peer.id, heard, view),
       damaged: heard?.pong.damaged ?? null,
       verifiedSince: verifiedSince(heard),
       lastHeardMs: heard === undefined ? null : Math.round(view.nowMs - heard.atMs),
     };
   });
+}
+
+/** Whose disk an operator should look at; none of it makes the cluster less healthy. */
+function conditionsOf(map: ClusterMap, view: StatusView): readonly string[] {
+  return map.peers.flatMap(({ id }) => {
+    const { fullness, pace } = sentenceOfCondition(id, view.conditionOf(id), view.figuresOf(id));
+    return [fullness, pace].filter((sentence) => sentence !== undefined);
+  });
+}
+
+function latencyOf(peer: PeerId, heard: Heard | undefined, view: StatusView): object {
+  const { readMedianMs = null, readP99Ms = null, syncMedianMs = null, syncP99Ms = null } = heard?.pong ?? {};
+  return { readMedianMs, readP99Ms, syncMedianMs, syncP99Ms, pingP99Ms: view.figuresOf(peer).paces.pings ?? null };
 }
 
 /** ISO 8601; null: not everything yet, or not known. */

@@ -23,6 +23,7 @@ import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Copies } from './copies.js';
 import { type EntryKey, isEntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
+import type { GiveWay } from './give-way.js';
 import type { LedSlot } from './led-slot.js';
 import type { Pace } from './pace.js';
 import type { Repair } from './repair.js';
@@ -43,6 +44,8 @@ interface Compared {
 }
 
 const parallelKeys = 16;
+/** What a comparison costs both sides, as if so many bytes were copied. */
+const comparisonBytes = 32 * 1024;
 /** Bytes read for copying and not yet taken by a replica, over all slots. */
 const copiedBytesInFlightMax = 16 * 1024 * 1024;
 
@@ -51,6 +54,8 @@ export interface ComparisonParts {
   readonly copies: Copies;
   readonly repair: Repair;
   readonly pace: Pace;
+  /** One for each replica that clients are to feel nothing of. */
+  giveWay(): GiveWay;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -63,11 +68,14 @@ export class Comparison {
   /** Apart, so that a slow joiner never holds up a levelling or a roll-back. */
   readonly #roomForJoiners = new CreditPool(copiedBytesInFlightMax);
   readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
-  /** Of copies for joiners; outside the queues of keys, so that nobody's write waits for it. */
+  /** Of copies for joiners; both outside the queues of keys, so that nobody's write waits for them. */
   readonly #pace: Pace;
+  readonly #givesWay = new Map<PeerId, GiveWay>();
+  readonly #newGiveWay: () => GiveWay;
 
   constructor(parts: ComparisonParts) {
     this.#pace = parts.pace;
+    this.#newGiveWay = parts.giveWay;
     this.#noteDamage = parts.noteDamage;
     this.#index = parts.index;
     this.#copies = parts.copies;
@@ -76,7 +84,9 @@ export class Comparison {
 
   /** Settles every key that differs; resolves to how many did. Zero on a quiet slot means: equal. */
   async settleSlot(led: LedSlot, peer: PeerId): Promise<Settled> {
-    const { header } = await led.ask(peer, 'digests', (fenced) => fenced);
+    const { header } = await this.#inTurn(led, peer, comparisonBytes, () =>
+      led.ask(peer, 'digests', (fenced) => fenced),
+    );
     const mine = this.#index.digests(led.slot);
     const settled: Settled = { keys: 0, bytes: 0 };
     for (let bucket = 0; bucket < limits.digestBuckets; bucket++) {
@@ -93,20 +103,34 @@ export class Comparison {
     let after: EntryKey = new Uint8Array(0);
     for (;;) {
       const from = after;
-      const answer = await led.ask(peer, 'list-bucket', (fenced) => ({ ...fenced, bucket, after: from }));
+      const answer = await this.#inTurn(led, peer, comparisonBytes, () =>
+        led.ask(peer, 'list-bucket', (fenced) => ({ ...fenced, bucket, after: from })),
+      );
       const theirs = decodeKeyRows(answer.payload ?? new Uint8Array(0));
       const end = answer.header.more ? theirs.at(-1)?.key : undefined;
       const differing = differences(this.#listOwn(led, bucket, from, end), theirs);
       await inParallel(differing, parallelKeys, async (their) => {
-        if (!led.isRequired(peer)) await this.#pace.take(this.#sizeOf(their.key), () => led.isHeldBy(peer));
+        const sizeBytes = this.#sizeOf(their.key);
+        if (!led.isRequired(peer)) await this.#pace.take(sizeBytes, () => led.isHeldBy(peer));
         const settle = (): Promise<number> => this.settleKey(led, peer, their, replica);
-        const bytes = await led.queue.run(queueKeyOf(their.key), settle);
+        const bytes = await this.#inTurn(led, peer, sizeBytes, () => led.queue.run(queueKeyOf(their.key), settle));
         settled.keys++;
         settled.bytes += bytes;
       });
       if (end === undefined) return;
       after = end;
     }
+  }
+
+  /** Writes wait for who is required, and so must not wait for clients; at a speed that was set nobody gives way. */
+  #inTurn<T>(led: LedSlot, peer: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
+    if (led.isRequired(peer) || this.#pace.isSet) return task();
+    let giveWay = this.#givesWay.get(peer);
+    if (giveWay === undefined) {
+      giveWay = this.#newGiveWay();
+      this.#givesWay.set(peer, giveWay);
+    }
+    return giveWay.run(bytes, task);
   }
 
   /** Own rows after `after` up to and including `end`. */

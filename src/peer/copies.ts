@@ -29,7 +29,7 @@ export interface Blocks {
 
 export type CopyState = 'ok' | 'missing' | 'damaged';
 
-const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8Array(0) };
+export const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8Array(0) };
 
 export class Copies {
   readonly #store: ByteStore;

@@ -4,6 +4,7 @@
 import type { ClusterMap } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
 import type { ClusterClock } from './cluster-clock.js';
@@ -13,6 +14,7 @@ import { Copies } from './copies.js';
 import { Damage } from './damage.js';
 import type { EntryKey } from './entry.js';
 import { EntryIndex } from './entry-index.js';
+import { GiveWay } from './give-way.js';
 import type { Grants } from './grants.js';
 import type { HandoverParts } from './handover.js';
 import type { Identity } from './identity.js';
@@ -49,6 +51,9 @@ export interface EngineParts {
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
   readonly slotCount: number;
+  /** When a client last asked something, by the monotonic clock. */
+  lastClientMs(): number;
+  slowPeers(): ReadonlySet<PeerId>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -86,8 +91,9 @@ export function buildEngine(parts: EngineParts): Engine {
   const onDamage = (key: EntryKey): void => damage.seen(key);
   const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
+  const giveWay = (): GiveWay => new GiveWay(environment.clock, parts.lastClientMs);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
-  const comparison = new Comparison({ index, copies, repair, pace, noteDamage });
+  const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });
   const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
@@ -121,7 +127,13 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    reads: new ReadPath({
+      ...shared,
+      copies,
+      damage,
+      holds: (slot) => holds(maps.map, me, slot),
+      slowPeers: parts.slowPeers,
+    }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),

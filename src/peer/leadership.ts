@@ -39,6 +39,8 @@ export class Leadership {
   readonly #links = new Map<PeerId, ReplicaLink>();
   readonly #joins = new Map<PeerId, JoinQueue>();
   readonly #removing = new Set<PeerId>();
+  /** Copies in step that the master has yet to add. */
+  #inStep = 0;
   #isStopped = false;
 
   constructor(parts: LeadershipParts) {
@@ -94,7 +96,7 @@ export class Leadership {
   async #lead(led: LedSlot): Promise<void> {
     while (led.phase === 'levelling') {
       try {
-        await level({ ...this.#parts, askRemoval: (of, peer) => this.#change(of, 'remove', peer) }, led);
+        await level({ ...this.#parts, askRemoval: (of, peer) => this.#askRemovalOf(of, peer) }, led);
       } catch (error) {
         if (!isRefusal(error)) throw error;
         const { log, clock } = this.#parts.environment;
@@ -235,12 +237,23 @@ export class Leadership {
       comparison: this.#parts.comparison,
       oldIds: this.#parts.oldIds,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
-      ask: ({ led, op, peer, storeId }) => this.#change(led, op, peer, storeId),
+      askToAdd: (led, peer, storeId) => this.#askToAdd(led, peer, storeId),
     };
   }
 
-  #change(led: LedSlot, op: 'add' | 'remove', peer: PeerId, storeId?: StoreId): Promise<void> {
-    return this.#parts.master.change([{ ...led.fence(), op, peer, ...(storeId === undefined ? {} : { storeId }) }]);
+  /** While others are on their way, it waits a little for them; the last one takes all with it. */
+  async #askToAdd(led: LedSlot, peer: PeerId, storeId: StoreId): Promise<void> {
+    this.#inStep += 1;
+    const underWay = [...this.#joins.values()].reduce((sum, queue) => sum + queue.runningCount, 0);
+    try {
+      await this.#parts.master.change([{ ...led.fence(), op: 'add', peer, storeId }], underWay <= this.#inStep);
+    } finally {
+      this.#inStep -= 1;
+    }
+  }
+
+  #askRemovalOf(led: LedSlot, peer: PeerId): Promise<void> {
+    return this.#parts.master.change([{ ...led.fence(), op: 'remove', peer }]);
   }
 
   async #join(led: LedSlot, peer: PeerId): Promise<Settled> {
@@ -253,7 +266,7 @@ export class Leadership {
       if (!isRefusal(error)) this.#parts.onFailure(error);
       // A full or failing joiner must not fail the writes of the slot, nor keep others from joining or its sweeps from
       // going on: give it up; the planner tries again, later each time.
-      if (isStillJoining(led, peer)) await this.#change(led, 'remove', peer).catch(unlessStopped);
+      if (isStillJoining(led, peer)) await this.#askRemovalOf(led, peer).catch(unlessStopped);
       await sleep(clock, retryMs);
     }
     return copied;
@@ -282,6 +295,10 @@ class JoinQueue {
 
   constructor(parts: JoinQueueParts) {
     this.#parts = parts;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
   }
 
   add(led: LedSlot): void {

@@ -5,10 +5,10 @@ import type { ClusterMap, PeerRecord } from '../cluster/map.js';
 import { parseAddress } from '../core/address.js';
 import { type Environment, every, sleep } from '../core/environment.js';
 import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
-import type { Address } from '../core/ids.js';
+import type { Address, PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
-import type { ByteStore } from '../core/storage.js';
+import type { ByteStore, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
@@ -17,6 +17,7 @@ import { Admission } from './admission.js';
 import { Callers } from './callers.js';
 import { ClusterClock } from './cluster-clock.js';
 import type { OpenedFolder } from './data-folder.js';
+import { DiskLatency } from './disk-latency.js';
 import { buildEngine, type Engine } from './engine.js';
 import { Grants } from './grants.js';
 import { handOverAll } from './handover.js';
@@ -53,6 +54,7 @@ export class Peer {
   readonly #environment: Environment;
   readonly #folder: OpenedFolder;
   readonly #bytes: ByteStore;
+  readonly #index: IndexStore;
   readonly #options: PeerOptions;
   readonly #clock: ClusterClock;
   readonly #grants: Grants;
@@ -61,6 +63,7 @@ export class Peer {
   readonly #maps: MapKeeper;
   readonly #master: MasterLink;
   readonly #lag: LoopLag;
+  readonly #latency: DiskLatency;
   readonly #clientPool = new CreditPool(limits.clientCreditBytes);
   readonly #replicationPool = new CreditPool(limits.replicationCreditBytes);
   readonly #chores: { stop(): void }[] = [];
@@ -69,6 +72,9 @@ export class Peer {
   #listener: Listener | undefined;
   #engine: Engine | undefined;
   #isFetchingMap = false;
+  #lastClientMs = Number.NEGATIVE_INFINITY;
+  /** As the master told last. */
+  #slowPeers: ReadonlySet<PeerId> = new Set();
 
   static async start(
     environment: Environment,
@@ -88,14 +94,16 @@ export class Peer {
     const { clock } = environment;
     this.#environment = environment;
     this.#folder = stores.folder;
-    this.#bytes = stores.bytes;
+    this.#latency = new DiskLatency(clock);
+    this.#bytes = this.#latency.timedBytes(stores.bytes);
+    this.#index = this.#latency.timedIndex(stores.folder.index);
     this.#options = options;
     this.#clock = new ClusterClock(clock);
     this.#grants = new Grants(clock);
     this.#callers = new Callers(clock, stores.folder.identity);
     this.#admission = new Admission(options);
     this.#lag = new LoopLag(clock);
-    this.#maps = new MapKeeper(stores.folder.index, clock, {
+    this.#maps = new MapKeeper(this.#index, clock, {
       onMap: (map) => this.#onMap(map),
       onDurable: (map) => this.#onDurableMap(map),
     });
@@ -177,7 +185,7 @@ export class Peer {
       ...this.#options,
       environment: this.#environment,
       me: this.#folder.identity,
-      index: this.#folder.index,
+      index: this.#index,
       bytes: this.#bytes,
       maps: this.#maps,
       master: this.#master,
@@ -185,6 +193,8 @@ export class Peer {
       clock: this.#clock,
       admission: this.#admission,
       slotCount: map.slots.length,
+      lastClientMs: () => this.#lastClientMs,
+      slowPeers: () => this.#slowPeers,
       fetchMap: () => this.#fetchMap(),
       onFailure: (error) => this.#onFailure(error),
     });
@@ -257,6 +267,10 @@ export class Peer {
   }
 
   #serve(request: Parameters<typeof serve>[1]): ReturnType<typeof serve> {
+    // An idle client, too, waits for a newer map.
+    if (request.session.remote.role === 'client' && request.name !== 'map') {
+      this.#lastClientMs = this.#environment.clock.monotonicMs();
+    }
     const answer = serve(
       {
         maps: this.#maps,
@@ -273,6 +287,7 @@ export class Peer {
 
   #onPing(request: Incoming<'ping'>): ReplyOf<'ping'> {
     this.#clock.onTold(request.header.clusterMs);
+    this.#slowPeers = new Set(request.header.slow);
     const { freeBytes, totalBytes } = this.#admission.space;
     let files = 0;
     let logicalBytes = 0;
@@ -287,8 +302,10 @@ export class Peer {
       ...(lineage === undefined ? {} : { lineage }),
       incarnation: this.#folder.identity.incarnation,
       lagMs: this.#lag.takeWorstMs(),
-      freeBytes: Math.floor(freeBytes),
+      freeBytes: Math.max(0, Math.floor(freeBytes)),
       totalBytes: Math.floor(totalBytes),
+      reserveBytes: Math.floor(this.#admission.reserveBytes),
+      ...this.#latency.figures(),
       files,
       logicalBytes,
       storedBytes: this.#engine?.index.storedBytes() ?? 0,

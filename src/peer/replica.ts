@@ -80,7 +80,7 @@ export class Replica {
     }
     const { index, copies, admission } = this.#parts;
     return this.queue.run(queueKeyOf(first.key), async () => {
-      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace();
+      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace(sizeOf(request));
       const { sums, ...entry } = first;
       const placed = await copies.stage(entry, request.payload ?? nothing, sums);
       this.#parts.probe?.at({ point: 'replicaStaged', slot: fence.slot });
@@ -131,7 +131,7 @@ export class Replica {
     const { sums, ...entry } = given;
     // What is on this disk already needs no room.
     if (isOffer === true) return salvage.adopt(entry, sums);
-    if (!isRollBack) admission.admitSpace();
+    if (!isRollBack) admission.admitSpace(sizeOf(request));
     if (!isRollBack && this.#isJoining(slot)) admission.admitJoining();
     if (lostBytes !== undefined) {
       await noteDamage(key);
@@ -230,3 +230,7 @@ export class Replica {
 }
 
 const nothing = new Uint8Array(0);
+
+function sizeOf({ payload }: FencedRequest): number {
+  return payload?.length ?? 0;
+}

@@ -2,13 +2,14 @@
  * What clients ask of peers: files, listings, the state of copies.
  */
 import { limits } from '../core/limits.js';
-import { bytes, count, exactBytes, flag, oneOf, optional, text } from './checks.js';
+import { bytes, count, exactBytes, flag, list, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
 import {
   acknowledged,
   bucket,
   contentType,
   fileRecord,
+  id,
   metadata,
   name,
   routed,
@@ -73,7 +74,9 @@ export const clientMessages = {
   /**
    * A file's record and, with `end` above `start`, those of segment 0's blocks that hold bytes start … end−1 of the
    * file. Payload: whole blocks beginning at `offset`; empty when the range lies beyond segment 0. `ifVersion`: refused
-   * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back.
+   * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back. With
+   * `elsewhere` a slow primary may leave out bytes that others hold too (`leftOut`): they are read there, by version.
+   * `slow`: peers to read last.
    */
   get: {
     kind: 14,
@@ -86,8 +89,16 @@ export const clientMessages = {
       start: count(),
       end: count(),
       ifVersion: optional(version),
+      elsewhere: optional(flag()),
     },
-    reply: { record: fileRecord, offset: count(), sums, acknowledged: flag() },
+    reply: {
+      record: fileRecord,
+      offset: count(),
+      sums,
+      acknowledged: flag(),
+      leftOut: optional(flag()),
+      slow: optional(list(id, limits.peersMax)),
+    },
   },
   /** Blocks of a segment ≥ 1 that hold its bytes start … end−1; any holder answers, segments are immutable. */
   'get-segment': {

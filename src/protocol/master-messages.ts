@@ -65,7 +65,12 @@ export const masterMessages = {
   ping: {
     kind: 70,
     from: ['master'],
-    request: { clusterMs: count(), mapEpoch: count() },
+    request: {
+      clusterMs: count(),
+      mapEpoch: count(),
+      /** Peers far slower than the others: to be read last. */
+      slow: optional(list(id, limits.peersMax)),
+    },
     reply: {
       mapEpoch: count(),
       lineage: optional(id),
@@ -73,6 +78,13 @@ export const masterMessages = {
       lagMs: measure(),
       freeBytes: count(),
       totalBytes: count(),
+      /** Kept free for deletes and the index. */
+      reserveBytes: optional(count()),
+      /** Of reads of bytes and of commits of the index, over the last half minute; absent when there were too few. */
+      readMedianMs: optional(measure()),
+      readP99Ms: optional(measure()),
+      syncMedianMs: optional(measure()),
+      syncP99Ms: optional(measure()),
       /** As primary: files and their bytes. On this disk: bytes of every role. */
       files: count(),
       logicalBytes: count(),

@@ -1,7 +1,7 @@
 /**
  * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
  */
-import type { ClusterMap } from '../../src/cluster/map.js';
+import type { ClusterMap, PeerRecord } from '../../src/cluster/map.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import { limits } from '../../src/core/limits.js';
 import type { Probe } from '../../src/core/probe.js';
@@ -117,6 +117,13 @@ export class SimCluster {
     const host = this.joined.find(({ name }) => address?.startsWith(`${name}:`));
     if (host === undefined) throw new Error(`No host runs peer ${id}`);
     return host;
+  }
+
+  /** The peer that runs on a host, or did last, by the newest map; one that was removed is none any more. */
+  peerOf(host: SimHost): PeerRecord | undefined {
+    const isThere = ({ address, state }: PeerRecord): boolean =>
+      state !== 'removed' && address.startsWith(`${host.name}:`);
+    return this.map?.peers.find(isThere);
   }
 
   /** Every peer that ever joined. */

@@ -10,6 +10,7 @@ import { leaseMutations } from './leases.js';
 import { levellingMutations } from './levelling.js';
 import { masterMutations } from './master.js';
 import type { Mutation } from './mutation.js';
+import { operationMutations } from './operations.js';
 import { promiseMutations } from './promises.js';
 import { requestMutations } from './requests.js';
 import { storageMutations } from './storage.js';
@@ -25,5 +26,6 @@ export const mutations: readonly Mutation[] = [
   ...requestMutations,
   ...sweepingMutations,
   ...masterMutations,
+  ...operationMutations,
   ...storageMutations,
 ];

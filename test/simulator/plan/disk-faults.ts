@@ -1,11 +1,15 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
-import { decodeValue } from '../../../src/peer/entry.js';
+import { sameBytes } from '../../../src/core/checksum.js';
+import { bodyOf, decodeValue } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
+import { decodeHeader } from '../../../src/peer/segment-file.js';
+import type { SimCluster } from '../cluster.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
 import { reportDamage } from './reported-damage.js';
+import { scrubAndJudge } from './scrubbing.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());
@@ -41,7 +45,7 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
   const { cluster, chance, ward } = fault;
   if (ward.isWounded || ward.isRotting || cluster.map === undefined) return;
   const host = fault.anyPeer();
-  const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
+  const peer = cluster.peerOf(host);
   if (peer === undefined || !host.isRunning) return;
   ward.isWounded = true;
   // Nobody need have noticed before it is there again; but only where nobody else can be on the way out of a set.
@@ -93,9 +97,41 @@ async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => v
   ward.isRotting = true;
   const restores = spoilOn(host);
   cluster.trace?.(`${restores.length} things rot on ${host.name}`);
-  await fault.sleep(chance.between(50, 5000));
+  const forMs = chance.between(50, 5000);
+  await (chance.isLikely(0.4) ? scrubAndJudge(fault, host) : fault.sleep(forMs));
   for (const restore of restores) restore();
   ward.isRotting = false;
+}
+
+/**
+ * A disk that flips a bit of what it is given and says nothing: of copies that are made anew, which are read back. Where
+ * several replicas take a write at once, nobody looks at it so soon.
+ */
+export async function spoilCopies(fault: Fault): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  if (ward.isRotting || ward.isWounded) return;
+  ward.isRotting = true;
+  const { disk } = fault.anyPeer();
+  disk.spoils = (bytes) => chance.isLikely(0.7) && isCopyOfCommitted(cluster, bytes);
+  await fault.sleep(chance.between(500, 5000));
+  disk.spoils = undefined;
+  ward.isRotting = false;
+}
+
+/** A file of what is in an index already: its write has ended. */
+function isCopyOfCommitted({ joined }: SimCluster, bytes: Uint8Array): boolean {
+  const identity = decodeHeader(bytes)?.identity;
+  if (identity === undefined) return false;
+  return joined.some(({ disk }) =>
+    disk.index.durable.range('entries', { from: new Uint8Array(0) }).some(([key, value]) => {
+      const found = decodeValue(key, value);
+      if (found.state !== 'present') return false;
+      const { entry } = found;
+      if (entry.kind !== 'record' && entry.kind !== 'segment') return false;
+      const index = entry.kind === 'segment' ? bodyOf(entry, 'segment').index : 0;
+      return index === identity.index && sameBytes(bodyOf(entry, entry.kind).uploadId, identity.uploadId);
+    }),
+  );
 }
 
 export function rotFiles(fault: Fault): Promise<void> {

@@ -18,6 +18,8 @@ export class Ward {
   isMasterOld = false;
   /** Steps that have begun and not ended. */
   running = 0;
+  /** Steps that have begun. */
+  begun = 0;
   /** Gives the master the files it had when the faults began. */
   readonly restoreOldMaster: () => void;
   readonly firstEpoch: number;

@@ -6,7 +6,17 @@
  */
 import type { SimCluster } from '../cluster.js';
 import type { SimHost } from '../world/sim-host.js';
-import { failReads, loseDisk, loseIndex, rotEntries, rotFiles, wipe, withDisk, withSlowDisk } from './disk-faults.js';
+import {
+  failReads,
+  loseDisk,
+  loseIndex,
+  rotEntries,
+  rotFiles,
+  spoilCopies,
+  wipe,
+  withDisk,
+  withSlowDisk,
+} from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
@@ -53,6 +63,7 @@ export class Faults {
     const when = step.point === undefined ? '' : `, when ${step.point} is reached`;
     cluster.trace?.(`--- ${step.kind}${when}`);
     this.#ward.running++;
+    this.#ward.begun++;
     acts[step.kind](new Fault(this.#ward, step)).then(
       () => this.#ward.running--,
       (error: unknown) => cluster.world.complaints.push(`Fault ${step.kind} failed: ${(error as Error).stack}`),
@@ -73,7 +84,8 @@ export class Faults {
 async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
   const { master } = cluster;
-  if (ward.running > 1 || !cluster.isWhole() || cluster.map?.epoch === ward.firstEpoch) return;
+  // What no peer has heard of may be undone: an older map is known for one only when somebody has a newer one.
+  if (ward.running > 1 || !cluster.isWhole() || cluster.monitor.heardEpoch <= ward.firstEpoch) return;
   ward.isMasterOld = true;
   master.crash();
   const putBack = master.disk.backUpSmallFiles();
@@ -215,6 +227,7 @@ const acts = {
   'rot-file': rotFiles,
   'fail-reads': failReads,
   'rot-entry': rotEntries,
+  'spoil-copies': spoilCopies,
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;

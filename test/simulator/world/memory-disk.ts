@@ -67,6 +67,8 @@ export class MemoryDisk {
   commitFault: DiskFault | undefined;
   /** What the next file made meets. */
   fileFault: DiskFault | undefined;
+  /** Of the files that are made meanwhile those that come out with a flipped bit, though nothing was told to fail. */
+  spoils: ((bytes: Uint8Array) => boolean) | undefined;
   /** What the next small file replaced meets. */
   smallFileFault: DiskFault | undefined;
   readonly skips: SkippedSteps = {};
@@ -96,6 +98,11 @@ export class MemoryDisk {
   set watcher(watcher: DiskWatcher | undefined) {
     this.#watcher = watcher;
     this.index.onDurable = (writes) => watcher?.onIndexDurable(writes);
+  }
+
+  /** What is to be written down next may meet an obstacle. */
+  get isHindered(): boolean {
+    return this.commitFault !== undefined || this.fileFault !== undefined || this.freeBytes < this.totalBytes / 2;
   }
 
   get hasIndex(): boolean {
@@ -144,7 +151,7 @@ export class MemoryDisk {
       create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
       sync: (id) => this.#sync(world, syncs, id),
       read: async (id, { offset, length }) => {
-        await pause(world, quickMs);
+        await pause(world, world.readMs?.() ?? quickMs);
         if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
         return this.files.get(id)?.bytes.slice(offset, offset + length);
       },
@@ -261,6 +268,7 @@ export class MemoryDisk {
     if (world.isDead()) return never();
     if (this.files.has(id)) throw new Bug(`File ${id} exists already: ids are never reused`);
     const file = { bytes: new Uint8Array(Buffer.concat(parts)), modifiedAtMs: world.wallMs() };
+    if (this.spoils?.(file.bytes) === true) file.bytes[file.bytes.length - 1] = (file.bytes.at(-1) ?? 0) ^ 1;
     const folder = this.#folderOf(id);
     const fault = this.#takeFault('fileFault');
     if (fault === 'no-space' || file.bytes.length > this.freeBytes) {

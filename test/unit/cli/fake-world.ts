@@ -99,7 +99,14 @@ export class FakeCluster {
           }
         }
         const range = { start, end: start + bytes.length };
-        return { stat: this.#stat(name, stored), range, acknowledged: true, body: body(), bytes: async () => bytes };
+        return {
+          stat: this.#stat(name, stored),
+          range,
+          acknowledged: true,
+          tally: { requests: 1, hedges: 0 },
+          body: body(),
+          bytes: async () => bytes,
+        };
       },
       stat: async (name: string) => this.#stat(name, this.#find(name)),
       setMetadata: async (name: string, metadata: Record<string, string>) => {

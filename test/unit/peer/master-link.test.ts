@@ -64,9 +64,9 @@ const remove = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'remove', pe
 
 it('copies that are in step one after another are added by one change of the map', async () => {
   const { clock, link, slotsOf } = await joined();
-  const asked = [link.change([add(1)])];
+  const asked = [link.change([add(1)], false)];
   await clock.advance(timing.gatherAddsMs / 2);
-  asked.push(link.change([add(2)]));
+  asked.push(link.change([add(2)], false));
   await clock.advance(timing.gatherAddsMs / 4);
   expect(slotsOf()).toEqual([]);
   await clock.advance(timing.gatherAddsMs);
@@ -77,7 +77,7 @@ it('copies that are in step one after another are added by one change of the map
 
 it('S8: a dead replica is removed at once, whatever is waiting for company', async () => {
   const { clock, link, slotsOf } = await joined();
-  const asked = [link.change([add(1)])];
+  const asked = [link.change([add(1)], false)];
   await clock.advance(timing.gatherAddsMs / 4);
   asked.push(link.change([remove(2)]));
   await clock.advance(1);

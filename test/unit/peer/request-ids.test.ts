@@ -7,6 +7,7 @@ import { Comparison } from '../../../src/peer/comparison.js';
 import type { Copies } from '../../../src/peer/copies.js';
 import { keyOfName, type StoredEntry, toEntry } from '../../../src/peer/entry.js';
 import { EntryIndex } from '../../../src/peer/entry-index.js';
+import type { GiveWay } from '../../../src/peer/give-way.js';
 import { Grants } from '../../../src/peer/grants.js';
 import type { Identity } from '../../../src/peer/identity.js';
 import { LedSlot } from '../../../src/peer/led-slot.js';
@@ -113,8 +114,9 @@ async function pair(shared: number) {
   for (let given = 0; given < shared + 2000; given++) led.nextVersion();
   const repair = {} as Repair;
   const pace = {} as Pace;
+  const giveWay = (): GiveWay => ({}) as GiveWay;
   const noteDamage = async (): Promise<void> => undefined;
-  const comparison = new Comparison({ index: primary.index, copies, repair, pace, noteDamage });
+  const comparison = new Comparison({ index: primary.index, copies, repair, pace, giveWay, noteDamage });
   /** Resolves to how many keys were settled. */
   const compare = async (): Promise<number> => (await comparison.settleSlot(led, 'p2')).keys;
   const expectEqual = (): void => {
