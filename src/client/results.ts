@@ -213,7 +213,7 @@ export interface PeerStatus {
   readonly bytes: number | null;
   readonly freeBytes: number | null;
   readonly totalBytes: number | null;
-  /** `soft-full`: nothing moves there, missing copies are made. `full`: no copies; below its reserve no writes either. */
+  /** `soft-full`: nothing moves there, missing copies are made. `full`: no copies; below its reserve no writes. */
   readonly fullness: 'roomy' | 'soft-full' | 'full' | null;
   /** Far slower than the others: it is read last. */
   readonly isSlow: boolean;

@@ -98,10 +98,10 @@ export class Conditions {
   }
 
   /** Whether a copy of a slot may be started on it; `isRepair`: the slot has too few copies. */
-  takes(peer: PeerId, isRepair: boolean): boolean {
+  readonly hasRoom = (peer: PeerId, isRepair: boolean): boolean => {
     const { fullness } = this.of(peer);
     return fullness === 'roomy' || (isRepair && fullness === 'soft-full');
-  }
+  };
 
   get slowPeers(): readonly PeerId[] {
     return [...this.#known].filter(([, { condition }]) => condition.slowBy.length > 0).map(([peer]) => peer);

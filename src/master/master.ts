@@ -7,7 +7,7 @@
  */
 import { areTooManyAway, dueToBeOut, withOut } from '../cluster/absence.js';
 import { healthOf } from '../cluster/health.js';
-import { type ClusterMap, isRunning } from '../cluster/map.js';
+import type { ClusterMap } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
 import { withSettings } from '../cluster/settings.js';
@@ -19,7 +19,7 @@ import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
 import { Commits } from './commits.js';
-import { Conditions, type PeerFigures, toFigures } from './conditions.js';
+import { Conditions } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
 import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
@@ -173,7 +173,7 @@ export class Master {
       membership: this.watch.membership,
       heardFrom: (peer) => this.watch.heardFrom(peer),
       conditionOf: (peer) => this.conditions.of(peer),
-      figuresOf: (peer) => this.#figuresOf(peer),
+      figuresOf: (peer) => this.watch.figuresOf(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
       failing: this.planning.failing(this.environment.clock.monotonicMs()),
@@ -311,9 +311,10 @@ export class Master {
   #plan(): void {
     const { map } = this;
     if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
-    this.#lookAtDisks(map);
     const { repairGraceMs, quarantineMs } = this.options;
     const nowMs = this.environment.clock.monotonicMs();
+    const changed = this.conditions.look(this.watch.figures(), nowMs);
+    for (const event of changed.flatMap(eventsOfCondition)) this.addEvent(event);
     const steps = this.#steps(map);
     const wishes = this.planning.dueWishes(steps.handovers, nowMs);
     for (const from of new Set(wishes.map((wish) => wish.from))) {
@@ -339,18 +340,8 @@ export class Master {
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
     const takenEpochOf = (peer: PeerId): Epoch => this.watch.heardFrom(peer)?.pong.mapEpoch ?? 0;
-    const hasRoom = (peer: PeerId, isRepair: boolean): boolean => this.conditions.takes(peer, isRepair);
+    const { hasRoom } = this.conditions;
     return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf, hasRoom });
-  }
-
-  #lookAtDisks(map: ClusterMap): void {
-    const figures = new Map(map.peers.filter(isRunning).map(({ id }) => [id, this.#figuresOf(id)]));
-    const changes = this.conditions.look(figures, this.environment.clock.monotonicMs());
-    for (const change of changes) for (const event of eventsOfCondition(change)) this.addEvent(event);
-  }
-
-  #figuresOf(peer: PeerId): PeerFigures {
-    return toFigures(this.watch.heardFrom(peer)?.pong, this.watch.pingP99Ms(peer));
   }
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {

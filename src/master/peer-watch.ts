@@ -5,13 +5,14 @@
  * Holds the state over time that the judgement itself does not: contacts, last pongs, since when each peer is up. What
  * follows from a verdict is decided elsewhere (failover.ts, by way of master.ts).
  */
-import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
+import { type ClusterMap, isRunning, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import { LatencyWindow } from '../core/latency-window.js';
 import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
 import type { AmountRow } from '../protocol/rows.js';
+import { type PeerFigures, toFigures } from './conditions.js';
 import {
   type Liveness,
   type Membership,
@@ -79,10 +80,16 @@ export class PeerWatch {
     return this.#heard.get(peer);
   }
 
-  /** The 99th percentile over the last pings; undefined while there were too few. */
-  pingP99Ms(peer: PeerId): number | undefined {
+  /** What is known of its disk, and how long its pings take. */
+  figuresOf(peer: PeerId): PeerFigures {
     const on = { atLeast: limits.latencySamplesMin, nowMs: this.#environment.clock.monotonicMs() };
-    return this.#roundTrips.get(peer)?.quantileMs(0.99, on);
+    return toFigures(this.heardFrom(peer)?.pong, this.#roundTrips.get(peer)?.quantileMs(0.99, on));
+  }
+
+  /** Of all peers that run. */
+  figures(): ReadonlyMap<PeerId, PeerFigures> {
+    const running = this.#map?.map.peers.filter(isRunning) ?? [];
+    return new Map(running.map(({ id }) => [id, this.figuresOf(id)]));
   }
 
   /** Follows the peers of a new map, and brings it to them. */

@@ -1,5 +1,5 @@
 /**
- * How quick this peer's disk has been of late: its stores, with every read of bytes and every commit of the index timed.
+ * How quick this peer's disk has been of late: every read of bytes and every commit of the index is timed.
  *
  * What is measured is what callers wait for, the queue before the disk and a late event loop included.
  */

@@ -106,8 +106,7 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const quarantineMs = (): number => maps.map?.quarantineMs ?? Infinity;
-  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, quarantineMs });
+  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
   const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
   const damage = new Damage({
@@ -127,13 +126,7 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({
-      ...shared,
-      copies,
-      damage,
-      holds: (slot) => holds(maps.map, me, slot),
-      slowPeers: parts.slowPeers,
-    }),
+    reads: new ReadPath({ ...parts, ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),

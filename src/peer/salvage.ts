@@ -7,6 +7,7 @@
  * here proves nothing. What was of no use for as long as the quarantine is left to the sweeper: until then it may be
  * the last copy of something. Serves S1, S5, S7.
  */
+import type { ClusterMap } from '../cluster/map.js';
 import { defer } from '../core/deferred.js';
 import { type Environment, sleep } from '../core/environment.js';
 import { fromHex, toHex } from '../core/ids.js';
@@ -22,7 +23,7 @@ export interface SalvageParts {
   readonly store: IndexStore;
   readonly bytes: ByteStore;
   readonly copies: Copies;
-  quarantineMs(): number;
+  currentMap(): ClusterMap | undefined;
 }
 
 const filesAtOnce = 500;
@@ -59,9 +60,10 @@ export class Salvage {
   /** To be called every second. */
   async look(): Promise<void> {
     if (this.#state === 'unknown') await this.#walk();
-    const { environment, quarantineMs } = this.#parts;
+    const { environment, currentMap } = this.#parts;
+    const quarantineMs = currentMap()?.quarantineMs ?? Infinity;
     const idleMs = environment.clock.monotonicMs() - this.#usedAtMs;
-    if (this.#state === 'known' && (this.#files.size === 0 || idleMs >= quarantineMs())) await this.#close();
+    if (this.#state === 'known' && (this.#files.size === 0 || idleMs >= quarantineMs)) await this.#close();
   }
 
   /** The walk under way ends soon, and whoever waits for it is told that nothing is here. */

@@ -74,9 +74,9 @@ export const clientMessages = {
   /**
    * A file's record and, with `end` above `start`, those of segment 0's blocks that hold bytes start … end−1 of the
    * file. Payload: whole blocks beginning at `offset`; empty when the range lies beyond segment 0. `ifVersion`: refused
-   * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back. With
-   * `elsewhere` a slow primary may leave out bytes that others hold too (`leftOut`): they are read there, by version.
-   * `slow`: peers to read last.
+   * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back.
+   * With `elsewhere` a slow primary may leave out bytes that others hold too (`leftOut`): they are read there, by
+   * version. `slow`: peers to read last.
    */
   get: {
     kind: 14,

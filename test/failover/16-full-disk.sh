@@ -9,7 +9,7 @@ head -c 100000 /dev/urandom >"$work/body"
 name=full/0
 dfs send --quiet --as "$name" "$work/body"
 
-# stored NAME: the outcome of one put, "stored" or the code it is refused with; fails unless the exit code fits.
+# put NAME: the outcome of one put, "stored" or the code it is refused with; fails unless the exit code fits.
 put() {
   local status=0 code
   dfs --json send --as "$1" "$work/body" >"$work/put.json" 2>/dev/null || status=$?

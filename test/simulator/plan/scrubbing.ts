@@ -26,37 +26,41 @@ export async function scrubAndJudge(fault: Fault, host: SimHost): Promise<void> 
   const { begun } = ward;
   const isAlone = (): boolean =>
     ward.begun === begun && ward.running === 1 && host.starts === starts && host.isRunning && !host.disk.isHindered;
+  if (!isAlone()) return fault.sleep(withinMs / 2);
   const bad = entriesOf(host).filter((key) => isBad(host, key));
-  try {
-    const session = await sessionWith(fault, host);
-    if (session === undefined || !isAlone() || !(await hasScrubbed(fault, session))) return;
-    session.close('It has ended');
-    await fault.sleep(writtenWithinMs);
-  } catch (error) {
-    if (!(error instanceof DfsError || error instanceof ConnectFailure)) throw error;
-    return;
-  }
+  // What a client waits for whose process has died never comes.
+  const hasEnded = await Promise.race([isScrubbed(fault, host), fault.sleep(withinMs).then(() => false)]);
+  if (!hasEnded) return;
+  await fault.sleep(writtenWithinMs);
   if (!isAlone()) return;
   const isUnknown = (key: EntryKey): boolean => host.disk.index.durable.get('damaged', key) === undefined;
   const missed = bad.filter((key) => isBad(host, key) && isUnknown(key)).length;
   if (missed > 0) cluster.monitor.complain(`${host.name} has read all its copies and overlooked ${missed} bad ones`);
 }
 
-/** False when it did not in time, or may have passed by what was bad before. */
-async function hasScrubbed(fault: Fault, session: Session): Promise<boolean> {
-  const { world } = fault.cluster;
-  const ask = async (start: boolean): Promise<ScrubState> => {
-    const { payload } = await session.request('scrub', { start }, { timeoutMs });
-    return JSON.parse(Buffer.from(payload ?? []).toString()) as ScrubState;
-  };
-  const before = await ask(false);
-  const begun = await ask(true);
-  if (before.isRunning || begun.startedMs === before.startedMs) return false;
-  for (const endMs = world.nowMs + withinMs; world.nowMs < endMs; ) {
-    if (!(await ask(false)).isRunning) return true;
-    await fault.sleep(lookAgainMs);
+/** False when that cannot be told, or it may have passed by what was bad before. */
+async function isScrubbed(fault: Fault, host: SimHost): Promise<boolean> {
+  const { cluster } = fault;
+  try {
+    const session = await sessionWith(fault, host);
+    if (session === undefined) return false;
+    const ask = async (start: boolean): Promise<ScrubState> => {
+      const { payload } = await session.request('scrub', { start }, { timeoutMs });
+      return JSON.parse(Buffer.from(payload ?? []).toString()) as ScrubState;
+    };
+    const before = await ask(false);
+    const begun = await ask(true);
+    if (before.isRunning || begun.startedMs === before.startedMs) return false;
+    for (const endMs = cluster.world.nowMs + withinMs; (await ask(false)).isRunning; ) {
+      if (cluster.world.nowMs > endMs) return false;
+      await fault.sleep(lookAgainMs);
+    }
+    session.close('It has ended');
+    return true;
+  } catch (error) {
+    if (!(error instanceof DfsError || error instanceof ConnectFailure)) throw error;
+    return false;
   }
-  return false;
 }
 
 async function sessionWith({ cluster }: Fault, host: SimHost): Promise<Session | undefined> {

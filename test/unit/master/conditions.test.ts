@@ -124,8 +124,8 @@ describe('conditions over time', () => {
       0,
     );
     const takes = ['roomy', 'soft', 'full', 'unheard'].map((id) => [
-      conditions.takes(id, false),
-      conditions.takes(id, true),
+      conditions.hasRoom(id, false),
+      conditions.hasRoom(id, true),
     ]);
     expect(takes).toEqual([
       [true, true],
@@ -147,7 +147,9 @@ describe('conditions over time', () => {
     const condition = { fullness: 'full', slowBy: ['reads', 'pings'] } as const;
     expect(sentenceOfCondition('p1', condition, { space, paces: { reads: 480 } })).toEqual({
       fullness: 'p1 has 300 MiB free: no copies are made there, and below its reserve of 256 MiB it takes no writes',
-      pace: 'p1 is slower than the others and is read last: one read in a hundred takes over 480 ms, one ping in a hundred takes long',
+      pace:
+        'p1 is slower than the others and is read last: one read in a hundred takes over 480 ms, ' +
+        'one ping in a hundred takes long',
     });
   });
 });
