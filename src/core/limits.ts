@@ -49,6 +49,8 @@ export const limits = {
   weightMax: 64, // bounds the ring; only the ratio of weights matters
   joiningSlotsPerPeer: 256, // bounds what one peer copies at a time
   handoversAtOnce: 64, // wished of one primary at a time: a sealed slot answers nobody
+  copiesInReportMax: 100, // one event tells of many bad copies: their names bound it
+  copyWordsBytesMax: 2048, // what a copy is of, in words
   removedMembersMax: 3, // per slot, newest kept: what force-promote may tell about (F26)
   digestBuckets: 64,
   checkpointsMax: 32, // each is an open index at every peer

@@ -90,6 +90,11 @@ export interface ByteStore {
    */
   create(id: FileId, header: Uint8Array, bytes: Uint8Array): Promise<void>;
   /**
+   * Resolves when a file that is there already is durable, with its folder entry: whoever made it may have died before
+   * it was. Refuses `integrity` when there is no such regular file. Throws StorageFailure (fatal).
+   */
+  sync(id: FileId): Promise<void>;
+  /**
    * Reads up to `length` bytes from `offset`, fewer at the end of the file; undefined when there is no such regular
    * file (a link, folder or pipe in its place is never followed). Throws DfsError `integrity` on a read error.
    */

@@ -178,19 +178,27 @@ export function eventsOfCondition({ peer, before, after, figures }: ConditionCha
   return events;
 }
 
+/** All are in the event's data. */
+const namesInText = 3;
+
 /** What a peer told of itself. */
 export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEvent {
-  const { kind, what = 'something', slot, to, slots = 0, keys = 0, bytes = 0 } = report;
+  const { kind, named = [], others = 0, to, slots = 0, keys = 0, bytes = 0 } = report;
   if (kind === 'copies-made') {
     const text = `${peer} copied what ${to} lacked: ${keys} entries in ${slots} slots, ${bytes} bytes`;
     return { kind, peer, text, data: { to, copiedSlots: slots, copiedEntries: keys, copiedBytes: bytes } };
   }
+  const count = named.length + others;
+  const shown = named.slice(0, namesInText).map(({ what }) => what);
+  const which = shown.length === count ? shown.join(', ') : `${shown.join(', ')} and ${count - shown.length} others`;
+  const isOne = count === 1;
   const state =
     kind === 'copy-damaged'
-      ? 'is bad; it is repaired as soon as another holder can give a good one'
-      : 'was repaired from another holder';
-  const where = slot === undefined ? {} : { slots: [slot] };
-  return { kind, peer, ...where, text: `${peer}: the copy of ${what} ${state}`, data: { what } };
+      ? `${isOne ? 'is' : 'are'} bad; repaired as soon as another holder can give a good one`
+      : `${isOne ? 'is' : 'are'} good again`;
+  const text = `${peer}: ${isOne ? 'the copy' : `${count} copies`} of ${which} ${state}`;
+  const data = { copies: named, ...(others === 0 ? {} : { others }) };
+  return { kind, peer, slots: [...new Set(named.map(({ slot }) => slot))], text, data };
 }
 
 /** Slots that nobody can serve until a holder returns. */

@@ -37,6 +37,12 @@ export interface Settled {
 /** What a replica was last seen to hold under a key, as far as that is known. */
 type KnownRow = Pick<KeyRow, 'key'> & Partial<KeyRow>;
 
+interface Compared {
+  readonly id: PeerId;
+  /** It may have bytes on its disk that its index does not know. */
+  readonly hasSalvage: boolean;
+}
+
 const parallelKeys = 16;
 /** What a comparison costs both sides, as if so many bytes were copied. */
 const comparisonBytes = 32 * 1024;
@@ -86,13 +92,14 @@ export class Comparison {
     for (let bucket = 0; bucket < limits.digestBuckets; bucket++) {
       const range = [bucket * 8, bucket * 8 + 8] as const;
       if (!sameBytes(mine.subarray(...range), header.buckets.subarray(...range))) {
-        await this.#settleBucket(led, peer, bucket, settled);
+        await this.#settleBucket(led, { id: peer, hasSalvage: header.hasSalvage }, bucket, settled);
       }
     }
     return settled;
   }
 
-  async #settleBucket(led: LedSlot, peer: PeerId, bucket: number, settled: Settled): Promise<void> {
+  async #settleBucket(led: LedSlot, replica: Compared, bucket: number, settled: Settled): Promise<void> {
+    const peer = replica.id;
     let after: EntryKey = new Uint8Array(0);
     for (;;) {
       const from = after;
@@ -105,9 +112,8 @@ export class Comparison {
       await inParallel(differing, parallelKeys, async (their) => {
         const sizeBytes = this.#sizeOf(their.key);
         if (!led.isRequired(peer)) await this.#pace.take(sizeBytes, () => led.isHeldBy(peer));
-        const bytes = await this.#inTurn(led, peer, sizeBytes, () =>
-          led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their)),
-        );
+        const settle = (): Promise<number> => this.settleKey(led, peer, their, replica);
+        const bytes = await this.#inTurn(led, peer, sizeBytes, () => led.queue.run(queueKeyOf(their.key), settle));
         settled.keys++;
         settled.bytes += bytes;
       });
@@ -146,12 +152,18 @@ export class Comparison {
    * Makes one key of the replica equal to the primary's committed state; the caller holds the key's queue. `their` is
    * what the replica was last seen to hold, when that is known. Resolves to the bytes of content sent.
    */
-  async settleKey(led: LedSlot, peer: PeerId, their: KnownRow): Promise<number> {
+  async settleKey(
+    led: LedSlot,
+    peer: PeerId,
+    their: KnownRow,
+    { hasSalvage }: Pick<Compared, 'hasSalvage'> = { hasSalvage: false },
+  ): Promise<number> {
     const own = await this.#readable(led, their.key);
     let sent = 0;
     const sameVersion =
       own !== undefined && their.version !== undefined && compareVersions(own.version, their.version) === 0;
-    if (!sameVersion) sent = await this.#sendEntry(led, peer, their.key, own);
+    const isAdopted = hasSalvage && !sameVersion && own !== undefined && (await this.#offer(led, peer, own));
+    if (!sameVersion && !isAdopted) sent = await this.#sendEntry(led, peer, their.key, own);
     if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
     await this.#settleIds(led, peer, their.key);
     return sent;
@@ -168,6 +180,21 @@ export class Comparison {
     if (found.state === 'absent') return undefined;
     if (found.state === 'present') return found.entry;
     return this.#repair.entry(led, key);
+  }
+
+  /**
+   * Has the replica take the entry with bytes that lie on its disk already, in a file of an index that it lost; false
+   * when they do not. What they must be, the header here says: no byte is read for it.
+   */
+  async #offer(led: LedSlot, peer: PeerId, own: StoredEntry): Promise<boolean> {
+    const header = await this.#copies.headerOf(own);
+    if (header === undefined) return false;
+    const { key, kind, version, body } = own;
+    const entry = { key, kind, version, body, sums: header.sums };
+    const asOf = led.asOf();
+    const mark = toWireMark(this.#index.markOf(key, version));
+    const answer = await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, isOffer: true, ...mark }));
+    return answer.header.wantsBytes !== true;
   }
 
   async #sendEntry(led: LedSlot, peer: PeerId, key: EntryKey, own: StoredEntry | undefined): Promise<number> {

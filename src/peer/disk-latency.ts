@@ -29,6 +29,7 @@ export class DiskLatency {
   timedBytes(store: ByteStore): ByteStore {
     return {
       create: (id, header, bytes) => store.create(id, header, bytes),
+      sync: (id) => store.sync(id),
       read: (id, range) => this.#timed(this.#reads, store.read(id, range)),
       sizeOf: (id) => store.sizeOf(id),
       remove: (id) => store.remove(id),

@@ -31,6 +31,7 @@ import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
 import { Replica } from './replica.js';
 import { RestCheck } from './rest-check.js';
+import { Salvage } from './salvage.js';
 import { Scrub } from './scrub.js';
 import { type ReadMode, Serving } from './serving.js';
 import { Surplus } from './surplus.js';
@@ -72,6 +73,7 @@ export interface Engine {
   readonly damage: Damage;
   readonly scrub: Scrub;
   readonly restCheck: RestCheck;
+  readonly salvage: Salvage;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -81,7 +83,7 @@ export interface Engine {
 
 export function buildEngine(parts: EngineParts): Engine {
   const { environment, me, maps, admission, clock, grants, master, checkpoints } = parts;
-  const { log } = environment;
+  const { log, probe } = environment;
   const currentMap = (): ClusterMap | undefined => maps.map;
   const index = new EntryIndex(parts.index, parts.slotCount, () => ({
     nowMs: clock.nowMs(),
@@ -91,7 +93,8 @@ export function buildEngine(parts: EngineParts): Engine {
   index.onSegmentStored = (key) => checkpoints.onSegmentStored(key);
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
-  const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
+  const onDamage = (key: EntryKey): void => damage.seen(key);
+  const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
   const giveWay = (): GiveWay => new GiveWay(environment.clock, parts.lastClientMs);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
@@ -108,7 +111,8 @@ export function buildEngine(parts: EngineParts): Engine {
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
   });
-  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission, noteDamage });
+  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
+  const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
   const kept = { index, commits, repair, checkpoints };
   const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
   const damage = new Damage({
@@ -133,12 +137,14 @@ export function buildEngine(parts: EngineParts): Engine {
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
-    surplus: new Surplus({ ...shared, damage, probe: environment.probe, store: parts.index }),
+    surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
+    salvage,
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
+      salvage,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

@@ -151,6 +151,7 @@ export class Peer {
     const { peerId } = this.#folder.identity;
     for (const chore of this.#chores) chore.stop();
     this.#engine?.scrub.stop();
+    this.#engine?.salvage.stop();
     const leave = async (): Promise<void> => {
       if (this.#engine === undefined || peerId === undefined || !this.#master.isConnected) return;
       await handOverAll(this.#engine.handover, peerId);
@@ -320,7 +321,7 @@ export class Peer {
       files,
       logicalBytes,
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
-      damaged: this.#engine?.damage.count() ?? 0,
+      damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
       keptBytes: this.#checkpoints.indexBytes + (this.#engine?.sweeper.keptBytes ?? 0),
     };
@@ -353,8 +354,10 @@ export class Peer {
     chore(() => this.#admission.measure(this.#bytes));
     chore(() => this.#maps.makeDurable());
     chore(() => this.#callers.forgetOld());
+    chore(() => this.#engine?.salvage.look());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
+    chore(() => this.#engine?.damage.tell());
     chore(() => this.#engine?.damage.look());
     chore(() => this.#engine?.scrub.look());
     chore(() => this.#engine?.restCheck.look());

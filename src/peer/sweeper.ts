@@ -21,6 +21,7 @@ import { dueKey, justAfter } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { OldIds } from './old-ids.js';
+import type { Salvage } from './salvage.js';
 import type { Uploads } from './uploads.js';
 
 export interface SweeperParts {
@@ -29,6 +30,7 @@ export interface SweeperParts {
   readonly bytes: ByteStore;
   readonly index: EntryIndex;
   readonly copies: Copies;
+  readonly salvage: Salvage;
   readonly commits: Commits;
   readonly leadership: Leadership;
   readonly uploads: Uploads;
@@ -152,9 +154,10 @@ export class Sweeper {
     if (rows.length < filesAtOnce) this.#keptBytes = { lastRound: this.#keptBytes.thisRound, thisRound: 0 };
   }
 
-  /** Files that no entry ever came to name: their write was cut off. */
+  /** Files that no entry ever came to name, because their write was cut off, or that a new store has no use for. */
   async #sweepStrays(): Promise<void> {
-    const { store, bytes, copies, clock, log, checkpoints } = this.#parts;
+    const { store, bytes, copies, salvage, clock, log, checkpoints } = this.#parts;
+    if (salvage.isOpen) return;
     const files = await bytes.list(this.#strayCursor, filesAtOnce);
     this.#strayCursor = files.length < filesAtOnce ? undefined : files.at(-1)?.id;
     for (const { id, modifiedAtMs } of files) {

@@ -49,9 +49,9 @@ export const masterMessages = {
     from: ['peer'],
     request: {
       kind: oneOf('copy-damaged', 'copy-repaired', 'copies-made'),
-      /** What a copy is of. */
-      what: optional(text(2048)),
-      slot: optional(slot),
+      /** Those of the last second, and how many more there were. */
+      named: optional(list(object({ slot, what: text(limits.copyWordsBytesMax) }), limits.copiesInReportMax)),
+      others: optional(count()),
       /** Who got copies, of how many slots, keys and bytes. */
       to: optional(id),
       slots: optional(count()),

@@ -1,7 +1,8 @@
 /**
  * Holds the simulator's storage to the contracts, so that what a simulation shows is true of the real one.
  */
-import { type DiskWorld, MemoryDisk } from '../simulator/world/memory-disk.js';
+import type { DiskWorld } from '../simulator/world/disk-world.js';
+import { MemoryDisk } from '../simulator/world/memory-disk.js';
 import { SimProcess, World } from '../simulator/world/virtual-clock.js';
 import { byteStoreContract } from './byte-store-contract.js';
 import { type CrashHarness, crashContract } from './crash-contract.js';

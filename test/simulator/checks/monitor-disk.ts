@@ -88,11 +88,15 @@ export class WatchedDisk {
   }
 
   onWiped(): void {
+    this.onIndexLost();
+    this.files.clear();
+  }
+
+  onIndexLost(): void {
     this.#events.onGone(this);
     this.entries.clear();
     this.ids.clear();
     this.promises.clear();
-    this.files.clear();
     this.storeId = undefined;
     this.incarnation = 0;
     this.mapEpoch = 0;

@@ -65,8 +65,8 @@ export const joiningMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/comparison.js',
-        find: 'led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their))',
-        replace: 'this.settleKey(led, peer, their)',
+        find: 'led.queue.run(queueKeyOf(their.key), settle)',
+        replace: 'settle()',
       },
     ],
     focus: { ...comingAndGoing, setting: { ...comingAndGoing.setting, slots: 1 } },

@@ -123,7 +123,7 @@ export const operationMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: `if (placed.where === 'file' && !isLost) await this.#orDiscard(placed, copies.readVerified(stored));`,
+        find: `if (placed.where === 'file') await copies.orDiscard(placed, copies.readVerified({ ...entry, placed }));`,
         replace: '',
       },
     ],
@@ -153,9 +153,9 @@ export const operationMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/damage.js',
-        find: 'if (wasBad) await this.repaired(led, key);',
+        find: 'if (await this.#isBad(key)) await this.repaired(led, key);',
         replace: `await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
-          if (wasBad) await this.repaired(led, key);`,
+          if (await this.#isBad(key)) await this.repaired(led, key);`,
       },
     ],
     focus: {

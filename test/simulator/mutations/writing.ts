@@ -69,7 +69,7 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: 'const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));',
+        find: 'const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));',
         replace: `index.write(fence, stored, mark).catch((error) => error);
           const isNew = true;`,
       },
@@ -83,7 +83,7 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: 'const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));',
+        find: 'const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));',
         replace:
           'const [isNew] = stored[0].version.counter % 16 === 0 ? [true] : await index.write(fence, stored, mark);',
       },

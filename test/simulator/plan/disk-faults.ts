@@ -25,12 +25,19 @@ export async function withSlowDisk(fault: Fault, host: SimHost): Promise<void> {
 
 /** The host's store, emptied when its process ended, or only its index lost: a new store either way. */
 export function wipe(fault: Fault): Promise<void> {
-  return loseStore(fault, fault.chance.isLikely(0.7) ? (host) => host.wipe() : ({ disk }) => disk.loseIndex());
+  return loseStore(fault, fault.chance.isLikely(0.7) ? (host) => host.wipe() : (host) => loseIndexOf(fault, host));
 }
 
 /** The folder still says which store it was. */
 export function loseIndex(fault: Fault): Promise<void> {
-  return loseStore(fault, ({ disk }) => disk.loseIndex());
+  return loseStore(fault, (host) => loseIndexOf(fault, host));
+}
+
+/** What ruins an index mostly ruins some of the files beside it, for good: no entry names those any more. */
+function loseIndexOf({ chance }: Fault, { disk }: SimHost): void {
+  disk.loseIndex();
+  const rotten = chance.isLikely(0.7) ? [...disk.files.keys()].filter(() => chance.isLikely(0.4)) : [];
+  for (const id of rotten) disk.rotFile(id, 4096 + chance.below(1000));
 }
 
 /** Only when others hold all it holds, as the map says by then. */

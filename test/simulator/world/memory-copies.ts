@@ -3,7 +3,7 @@
  * one that was being finished is there or not.
  */
 import type { IndexCopies } from '../../../src/core/storage.js';
-import type { DiskWorld } from './memory-disk.js';
+import type { DiskWorld } from './disk-world.js';
 import type { MemoryIndex } from './memory-index.js';
 
 interface Copy {

@@ -10,25 +10,10 @@ import { assert, Bug } from '../../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import { KeyedQueue } from '../../../src/core/keyed-queue.js';
 import type { ByteStore, FileId, IndexCopies, IndexStore, SmallFiles } from '../../../src/core/storage.js';
+import { type DiskWorld, never, pause, SharedSync } from './disk-world.js';
 import { MemoryCopies } from './memory-copies.js';
 import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
 import { type IndexWrite, MemoryIndex } from './memory-index.js';
-
-/** The world as a disk sees it. */
-export interface DiskWorld {
-  /** Ends what a process waits for; never when the process has died meanwhile. */
-  after(delayMs: number, onEnd: () => void): void;
-  syncMs(): number;
-  /** How long a read of a file's bytes takes; a moment when absent. */
-  readMs?(): number;
-  /** In [0, 1). */
-  fraction(): number;
-  wallMs(): number;
-  /** By a clock that never jumps. */
-  nowMs(): number;
-  /** What a dead process still does before its code stops has no effect on the disk. */
-  isDead(): boolean;
-}
 
 /** Hears what a disk certainly holds. */
 export interface DiskWatcher {
@@ -38,7 +23,9 @@ export interface DiskWatcher {
   onFileCreated(id: FileId): void;
   /** By a program; a power cut may bring the file back. */
   onFileRemoved(id: FileId): void;
-  /** The folder, or its index, is a new one. */
+  /** The index is a new one, the files are those they were. */
+  onIndexLost(): void;
+  /** The folder is a new one. */
   onWiped(): void;
 }
 
@@ -149,7 +136,7 @@ export class MemoryDisk {
         if (world.isDead()) return never();
         this.#indexState = 'absent';
         this.index.wipe();
-        this.#watcher?.onWiped();
+        this.#watcher?.onIndexLost();
       },
     };
   }
@@ -164,6 +151,7 @@ export class MemoryDisk {
     const syncs = new Map<CachedFolder, SharedSync>();
     return {
       create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
+      sync: (id) => this.#sync(world, syncs, id),
       read: async (id, { offset, length }) => {
         await pause(world, world.readMs?.() ?? quickMs);
         if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
@@ -304,7 +292,21 @@ export class MemoryDisk {
     this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
     if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #sync(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
+    const file = this.files.get(id);
+    if (file === undefined) throw new DfsError('integrity', `There is no file ${id}`);
+    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #syncFolder(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
     if (this.skips.folderSync) return;
+    const folder = this.#folderOf(id);
     const sync = syncs.get(folder) ?? new SharedSync(world, folder);
     syncs.set(folder, sync);
     await sync.run();
@@ -364,46 +366,4 @@ export class MemoryDisk {
     this[name] = undefined;
     return fault;
   }
-}
-
-/** One sync of a folder serves everyone who asked before it began, as src/io/folder-sync.ts has it. */
-class SharedSync {
-  readonly #world: DiskWorld;
-  readonly #folder: CachedFolder;
-  #running: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
-
-  constructor(world: DiskWorld, folder: CachedFolder) {
-    this.#world = world;
-    this.#folder = folder;
-  }
-
-  run(): Promise<void> {
-    if (this.#running === undefined) return this.#start();
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      return this.#start();
-    });
-    return this.#next;
-  }
-
-  #start(): Promise<void> {
-    const onSynced = this.#folder.beginSync();
-    this.#running = pause(this.#world, this.#world.syncMs()).then(() => {
-      if (this.#world.isDead()) return never<void>();
-      this.#running = undefined;
-      onSynced();
-      return undefined;
-    });
-    return this.#running;
-  }
-}
-
-function pause(world: DiskWorld, delayMs: number): Promise<void> {
-  return new Promise((resolve) => world.after(delayMs, resolve));
-}
-
-/** What a dead process waits for. */
-function never<T>(): Promise<T> {
-  return new Promise(() => undefined);
 }

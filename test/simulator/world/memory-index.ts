@@ -16,7 +16,8 @@ import {
   indexTables,
   type RangeOptions,
 } from '../../../src/core/storage.js';
-import type { DiskFault, DiskWorld, SkippedSteps } from './memory-disk.js';
+import type { DiskWorld } from './disk-world.js';
+import type { DiskFault, SkippedSteps } from './memory-disk.js';
 import { type CrashReport, writeBackMs } from './memory-files.js';
 import { Rows } from './sorted-rows.js';
 

@@ -5,7 +5,8 @@ import type { Environment, Log } from '../../../src/core/environment.js';
 import { DaemonStop, isRefusal, StorageFailure } from '../../../src/core/errors.js';
 import type { Probe } from '../../../src/core/probe.js';
 import type { Seeded } from '../../contract/seeded.js';
-import { type DiskWorld, MemoryDisk } from './memory-disk.js';
+import type { DiskWorld } from './disk-world.js';
+import { MemoryDisk } from './memory-disk.js';
 import type { SimNetwork } from './network.js';
 import { SimProcess, type World } from './virtual-clock.js';
 

@@ -27,8 +27,9 @@ async function joined() {
       serve: async (request) => {
         if (request.name === 'change') batches.push(request.header.changes);
         if (request.name === 'report') {
-          if (request.header.what === 'poison') return refuse('invalid', 'No such report');
-          reports.push(request.header.what ?? '');
+          const { to = '' } = request.header;
+          if (to === 'poison') return refuse('invalid', 'No such report');
+          reports.push(to);
           return { header: {} };
         }
         if (request.name !== 'join') return { header: { epoch: map.epoch } };
@@ -87,7 +88,7 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
 
 it('a report that the master refuses holds up no other', async () => {
   const { clock, link, reports } = await joined();
-  for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', slot: 0, what });
+  for (const to of ['poison', 'second', 'third']) link.report({ kind: 'copies-made', to });
   await clock.advance(10);
   expect(reports).toEqual(['second', 'third']);
   link.close();

@@ -17,6 +17,7 @@ import { Replica, type ReplicaParts } from '../../../src/peer/replica.js';
 import type { ReplicaLink } from '../../../src/peer/replica-link.js';
 import { countIds, idDigestsOf } from '../../../src/peer/request-ids.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
+import { promptWorld } from '../prompt-world.js';
 
 const key = keyOfName({ bucket: 'files', name: 'a' });
 const atMs = 1_750_000_190_000;
@@ -35,14 +36,7 @@ function open() {
     range: (table, options: RangeOptions) => count(table, reader.range(table, options)),
     keys: (table, options: RangeOptions) => count(table, reader.keys(table, options)),
   });
-  const world = {
-    after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
-    syncMs: () => 1,
-    fraction: () => 0,
-    wallMs: () => atMs,
-    nowMs: () => 0,
-    isDead: () => false,
-  };
+  const world = { ...promptWorld, wallMs: () => atMs };
   const disk = new MemoryDisk();
   const store = disk.openIndex(world);
   const counted: IndexStore = {
@@ -88,6 +82,7 @@ async function pair(shared: number) {
     stage: async () => ({ where: 'none' }),
     readVerified: async () => ({ bytes: new Uint8Array(0), sums: new Uint8Array(0) }),
     release: () => undefined,
+    orDiscard: (_placed: unknown, step: unknown) => step,
     discard: async () => undefined,
   } as unknown as Copies;
   const replica = new Replica({
@@ -97,6 +92,7 @@ async function pair(shared: number) {
     grants: new Grants(clock),
     maps: {},
     admission: { admitSpace: () => undefined },
+    salvage: { isOpen: false },
   } as unknown as ReplicaParts);
   const asked: string[] = [];
   const answers = {
