@@ -81,11 +81,7 @@ export function missingCopies(map: ClusterMap, wanted: Placement): readonly Slot
 }
 
 function upPeers(map: ClusterMap, view: PlannerView): (id: PeerId | undefined) => boolean {
-  const up = new Set(
-    map.peers
-      .filter((peer) => isRunning(peer) && view.upSinceMs.has(peer.id))
-      .map((peer) => peer.id),
-  );
+  const up = new Set(map.peers.filter((peer) => isRunning(peer) && view.upSinceMs.has(peer.id)).map((peer) => peer.id));
   return (id) => id !== undefined && up.has(id);
 }
 

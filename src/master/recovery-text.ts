@@ -29,7 +29,9 @@ function outcomeOf(map: ClusterMap, asked: Asked): string {
   if (!asked.isHeard) return `did not answer: ${asked.why}`;
   const { peer, map: theirs } = asked.answer;
   const counts = peerOf(map, peer)?.storeId === asked.answer.storeId;
-  return counts ? `${peer} knew map ${theirs.epoch}` : `${peer} has another data folder than the cluster knew: not counted`;
+  return counts
+    ? `${peer} knew map ${theirs.epoch}`
+    : `${peer} has another data folder than the cluster knew: not counted`;
 }
 
 function awaitedText(
@@ -41,7 +43,9 @@ function awaitedText(
   if (slotCount === 0) return [`${peer} (${address}) did not answer; nothing waits for it.`];
   const slots = slotCount === 1 ? '1 slot waits' : `${slotCount} slots wait`;
   if (mode === 'set-aside') {
-    return [`${slots} for ${peer} (${address}), although it was given up: nobody else has all that was acknowledged there.`];
+    return [
+      `${slots} for ${peer} (${address}), although it was given up: nobody else has all that was acknowledged there.`,
+    ];
   }
   return [
     `${slots} for ${peer} (${address}): it may know of newer changes there. Nothing of them is lost; start it, and they`,

@@ -206,9 +206,13 @@ async function seenAt(environment: Environment, seeds: readonly Address[]): Prom
   if (first === undefined) return refuse('unavailable', nobodyAnswered(asked));
   const other = others.find(({ map }) => map.clusterId !== first.map.clusterId);
   if (other !== undefined) {
-    refuse('wrong-cluster', `The peers named belong to two clusters, ${first.map.clusterId} and ${other.map.clusterId}`, {
-      advice: 'Name peers of the one that lost its master',
-    });
+    refuse(
+      'wrong-cluster',
+      `The peers named belong to two clusters, ${first.map.clusterId} and ${other.map.clusterId}`,
+      {
+        advice: 'Name peers of the one that lost its master',
+      },
+    );
   }
   return [first, ...others];
 }

@@ -19,14 +19,7 @@ import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
-import {
-  checkHello,
-  type Hello,
-  type JoinRequest,
-  refuseForEmptyStore,
-  refuseRival,
-  withArrival,
-} from './arrivals.js';
+import { checkHello, type Hello, type JoinRequest, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
 import { eventOfReport } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';

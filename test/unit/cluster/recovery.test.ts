@@ -167,9 +167,16 @@ describe('a peer that answers late', () => {
   });
 
   it('may name peers that nobody knew of', () => {
-    const newer = mapOf(9, [{ epoch: 8, inSync: ['p3', 'p5'] }, { epoch: 5, inSync: ['p3'] }], {
-      peers: peerRecords(5),
-    });
+    const newer = mapOf(
+      9,
+      [
+        { epoch: 8, inSync: ['p3', 'p5'] },
+        { epoch: 5, inSync: ['p3'] },
+      ],
+      {
+        peers: peerRecords(5),
+      },
+    );
     const after = withAnswer(map, answerOf('p3', newer));
     expect(peerOf(after, 'p5')?.state).toBe('awaited');
     expect(awaitedSlots(after).get('p5')).toEqual([0]);
