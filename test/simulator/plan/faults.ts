@@ -100,6 +100,18 @@ async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => 
   master.start();
 }
 
+/** The master's disk is gone, and the map is recovered from whichever peers answer then. */
+async function loseMaster(fault: Fault): Promise<void> {
+  const { cluster, chance, ward } = fault;
+  const { master } = cluster;
+  if (cluster.map === undefined || cluster.isMasterLost || ward.isWounded) return;
+  cluster.isMasterLost = true;
+  master.crash({ isHost: chance.isLikely(0.5) });
+  master.wipe();
+  await fault.sleep(chance.between(1, 2000));
+  master.start();
+}
+
 const acts = {
   'crash-at-point': (fault) =>
     atPoint(fault, (host) => {
@@ -180,6 +192,7 @@ const acts = {
     host.start();
   },
   join: async (fault) => fault.cluster.spares.find(({ starts }) => starts === 0)?.start(),
+  'lose-master': loseMaster,
   wipe,
   'lose-index': loseIndex,
   'lose-disk': loseDisk,
@@ -237,5 +250,7 @@ export function isAtPoint(kind: FaultKind): boolean {
   return kind === 'crash-at-point' || kind === 'pause-at-point' || kind === 'slow-at-point';
 }
 
-/** Those that leave a good copy of everything. */
-export const faultKinds = (Object.keys(acts) as FaultKind[]).filter((kind) => kind !== 'lose-disk');
+/** Those that leave a good copy of everything, and the map with the master. */
+export const faultKinds = (Object.keys(acts) as FaultKind[]).filter(
+  (kind) => kind !== 'lose-disk' && kind !== 'lose-master',
+);
