@@ -80,16 +80,27 @@ export async function recover(
   return { map, asked };
 }
 
-/** What a peer that joins knew before the map was recovered; it promises the lineage of `map` with that. */
+/**
+ * What a peer that joins knew before the map was recovered; it promises the lineage of `map` with that. A promise to a
+ * recovery that came to no map, as far as the peer knows, is overbid. Refuses `conflict` when there is such a map.
+ */
 export async function askJoiner(
   environment: Environment,
   map: ClusterMap,
   joiner: { readonly peer: PeerId; readonly storeId: string; readonly address: Address },
 ): Promise<Answer> {
-  const as = { generation: generationOf(map.epoch), lineage: map.lineage };
-  const { peer, storeId, address } = joiner;
-  const expected = { clusterId: map.clusterId, expectPeerId: peer, expectStoreId: storeId };
-  return promiseAt(environment, { at: address, as, expected });
+  const { peer, storeId, address: at } = joiner;
+  const { clusterId, lineage } = map;
+  const expected = { clusterId, expectPeerId: peer, expectStoreId: storeId };
+  const seen = await lookBackAt(environment, at, expected);
+  const theirs = seen.answer.map;
+  if (theirs.lineage !== lineage && generationOf(theirs.epoch) >= generationOf(map.epoch)) {
+    refuse('conflict', `${peer} follows another map that was recovered, of lineage ${theirs.lineage}`, {
+      advice: 'Two recoveries were made. Keep the master that most peers follow, and stop the other for good',
+    });
+  }
+  const generation = Math.max(generationOf(map.epoch), seen.promised + 1);
+  return promiseAt(environment, { at, as: { generation, lineage }, expected });
 }
 
 // --- A folder that holds a map -----------------------------------------------------------------------------------------
@@ -153,7 +164,7 @@ interface LookedBack {
 }
 
 interface Seen {
-  readonly map: ClusterMap;
+  readonly answer: Answer;
   readonly promised: number;
   readonly clusterMs: number;
   /** By the own clock. */
@@ -177,7 +188,7 @@ async function lookBack(environment: Environment, seeds: readonly Address[]): Pr
   }
   const [first, ...others] = seen;
   return {
-    maps: [first.map, ...others.map(({ map }) => map)],
+    maps: [first.answer.map, ...others.map(({ answer }) => answer.map)],
     promised: seen.map(({ promised }) => promised),
     clusterMs: Math.max(...seen.map(({ clusterMs }) => clusterMs)),
   };
@@ -190,31 +201,31 @@ function lastPingOf(seen: readonly Seen[]): number {
 async function seenAt(environment: Environment, seeds: readonly Address[]): Promise<readonly [Seen, ...Seen[]]> {
   const seen: Seen[] = [];
   const asked = await askEverybody(seeds, async (at) => {
-    const session = await open(environment, at, {});
-    try {
-      const { header, payload } = await session.request('look-back', {}, { timeoutMs: askWithinMs });
-      const answer = toAnswer(session, payload);
-      const { promised, clusterMs = 0, masterMs } = header;
-      const pingedAtMs = environment.clock.monotonicMs() - (masterMs ?? Number.POSITIVE_INFINITY);
-      seen.push({ map: answer.map, promised, clusterMs, pingedAtMs });
-      return answer;
-    } finally {
-      session.close('Looked back');
-    }
+    const one = await lookBackAt(environment, at, {});
+    seen.push(one);
+    return one.answer;
   });
   const [first, ...others] = seen;
   if (first === undefined) return refuse('unavailable', nobodyAnswered(asked));
-  const other = others.find(({ map }) => map.clusterId !== first.map.clusterId);
-  if (other !== undefined) {
-    refuse(
-      'wrong-cluster',
-      `The peers named belong to two clusters, ${first.map.clusterId} and ${other.map.clusterId}`,
-      {
-        advice: 'Name peers of the one that lost its master',
-      },
-    );
+  const [clusterId, ...further] = new Set([first, ...others].map(({ answer }) => answer.map.clusterId));
+  if (further.length > 0) {
+    refuse('wrong-cluster', `The peers named belong to several clusters: ${[clusterId, ...further].join(', ')}`, {
+      advice: 'Name peers of the one that lost its master',
+    });
   }
   return [first, ...others];
+}
+
+async function lookBackAt(environment: Environment, at: Address, expected: Expected): Promise<Seen> {
+  const session = await open(environment, at, expected);
+  try {
+    const { header, payload } = await session.request('look-back', {}, { timeoutMs: askWithinMs });
+    const { promised, clusterMs = 0, masterMs = Number.POSITIVE_INFINITY } = header;
+    const pingedAtMs = environment.clock.monotonicMs() - masterMs;
+    return { answer: toAnswer(session, payload), promised, clusterMs, pingedAtMs };
+  } finally {
+    session.close('Looked back');
+  }
 }
 
 /** Asks at these addresses, and at those of all peers in the newest map that is heard of, each once. */

@@ -105,10 +105,10 @@ export class MapKeeper {
 
   /**
    * Answers a recovery: resolves, when the promise is durable, with the newest map accepted until then. Refuses
-   * `conflict` one that is not above every lineage this peer has heard of.
+   * `conflict` one that is not above every other lineage this peer has heard of.
    */
   async promise(asked: PromisedLineage): Promise<Uint8Array | undefined> {
-    const isSame = this.#promised?.generation === asked.generation && this.#promised.lineage === asked.lineage;
+    const isSame = this.#promised?.lineage === asked.lineage;
     const heard = Math.max(this.promisedGeneration, generationOf(this.epoch));
     if (!isSame && asked.generation <= heard) {
       refuse('conflict', `Another recovery has come first: this peer has promised generation ${heard}`, {
@@ -116,7 +116,7 @@ export class MapKeeper {
       });
     }
     // At once: a map of before that arrives meanwhile would be missing from the answer.
-    this.#promised = asked;
+    if (asked.generation > this.promisedGeneration) this.#promised = asked;
     await this.makeDurable();
     const row = seal(promiseKey, Buffer.from(JSON.stringify(this.#promised)));
     await this.#store.transact((transaction) => transaction.put('meta', promiseKey, row));

@@ -76,6 +76,7 @@ export class SimCluster {
   readonly taken: Taken[] = [];
   /** Its data folder is gone: with its next start the map is recovered from the peers. */
   isMasterLost = false;
+  wasRecovered = false;
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
 
@@ -253,9 +254,9 @@ export class SimCluster {
   /** As an operator who tries until some peer answers, and gives up only those whose disks are gone. */
   async #recover(environment: Environment, files: SmallFiles): Promise<void> {
     const stores = () => ({ maps: embeddedMapStore(files), files });
-    const peers = this.joined.map((host) => `${host.name}:${this.#portOf(host, false)}`);
     let map = await stores().maps.load();
     while (map === undefined) {
+      const peers = this.joined.map((host) => `${host.name}:${this.#portOf(host, false)}`);
       try {
         ({ map } = await recover(environment, stores(), { peers, acceptMissing: [] }));
       } catch (error) {
@@ -267,6 +268,7 @@ export class SimCluster {
     const acceptMissing = gone.map(({ id }) => id);
     if (acceptMissing.length > 0) await recover(environment, stores(), { peers: [], acceptMissing });
     this.isMasterLost = false;
+    this.wasRecovered = true;
   }
 
   #placeOf(at: number): { zone: string; weight: number } {

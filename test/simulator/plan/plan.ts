@@ -207,7 +207,7 @@ function drawLossesOfTheMaster(chance: Seeded, setting: Setting): FaultStep[] {
   if (setting.expectsLoss || !chance.isLikely(0.15)) return [];
   return Array.from({ length: 1 + chance.below(2) }, () => ({
     atMs: Math.round(chance.between(0, setting.faultsForMs)),
-    kind: 'lose-master',
+    kind: chance.pick(['lose-master', 'lose-master-with-primary'] as const),
     chance: chance.below(2 ** 31),
   }));
 }
