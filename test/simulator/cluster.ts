@@ -77,6 +77,8 @@ export class SimCluster {
   /** Its data folder is gone: with its next start the map is recovered from the peers. */
   isMasterLost = false;
   wasRecovered = false;
+  /** Peers that the operator who recovers does not wait for. */
+  givenUp: readonly PeerId[] = [];
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
 
@@ -251,7 +253,7 @@ export class SimCluster {
     };
   }
 
-  /** As an operator who tries until some peer answers, and gives up only those whose disks are gone. */
+  /** As an operator who tries until some peer answers, and gives up those whose disks are gone. */
   async #recover(environment: Environment, files: SmallFiles): Promise<void> {
     const stores = () => ({ maps: embeddedMapStore(files), files });
     let map = await stores().maps.load();
@@ -265,7 +267,7 @@ export class SimCluster {
       }
     }
     const gone = map.peers.filter(({ state, storeId }) => state === 'awaited' && this.monitor.isGone(storeId));
-    const acceptMissing = gone.map(({ id }) => id);
+    const acceptMissing = [...gone.map(({ id }) => id), ...this.givenUp];
     if (acceptMissing.length > 0) await recover(environment, stores(), { peers: [], acceptMissing });
     this.isMasterLost = false;
     this.wasRecovered = true;
