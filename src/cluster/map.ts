@@ -8,15 +8,15 @@
 import type { Address, ClusterId, Epoch, PeerId, SlotNumber, StoreId } from '../core/ids.js';
 
 /**
- * Whether the peer runs, as the master judged last; `removed` is for good. `awaited`: since the map was recovered it has
- * not said what it knows (recovery.ts).
+ * Whether the peer runs, as the master judged last; `removed` is for good. `awaited`: since the map was recovered it
+ * has not said what it knows (recovery.ts).
  */
 export type PeerState = 'up' | 'down' | 'removed' | 'awaited';
 
 /**
  * What an operator wants of the peer: `draining` gives its copies to others; under `maintenance` its copies are made
- * anew by nobody, however long it is down; `set-aside` after a recovery went on without it: it gets no copies, and keeps
- * what it holds.
+ * anew by nobody, however long it is down; `set-aside` after a recovery went on without it: it gets no copies, and
+ * keeps what it holds.
  */
 export type PeerMode = 'normal' | 'draining' | 'maintenance' | 'set-aside';
 
@@ -64,7 +64,7 @@ export interface Pool {
 export interface ClusterMap {
   readonly clusterId: ClusterId;
   readonly epoch: Epoch;
-  /** Random, renewed by recover, which raises the generation of epochs with it: an old or cloned master is told by it. */
+  /** Random, renewed by recover, with a higher generation of epochs: an old or cloned master is told by it. */
   readonly lineage: string;
   /** The start of the master's process that wrote this map. */
   readonly masterIncarnation: number;

@@ -50,7 +50,7 @@ function withMode(map: ClusterMap, peer: PeerRecord, mode: PeerMode): ClusterMap
   // Under maintenance nothing of it is made anew, also what was begun already.
   if (peer.mode === 'set-aside' && mode !== 'normal') {
     refuse('conflict', `${peer.id} is set aside: what it holds may be more than the others have, or less`, {
-      advice: `Look at its files first. dfs peer enable ${peer.id} makes its copies equal to the others', as of any peer`,
+      advice: `Keep its folder if in doubt. dfs peer enable ${peer.id} makes its copies equal to the others'`,
     });
   }
   const isOut = peer.isOut && mode !== 'maintenance';
@@ -111,7 +111,9 @@ function withPeerRemoved(map: ClusterMap, peer: PeerRecord): ClusterMap {
   const waiting = waitingWith(map, id).length;
   if (waiting > 0) {
     refuse('conflict', `${waiting} slots wait for what ${id} or others named there know, since the map was recovered`, {
-      advice: `Start the peers that dfs status names. Only for one that is gone for good: dfs-master recover --accept-missing ID`,
+      advice:
+        'Start the peers that dfs status names. Only for one that is gone for good, with the master stopped: ' +
+        'dfs-master recover --accept-missing ID',
     });
   }
   const { slotCount, others } = lastHeldAmongDown(map, id);

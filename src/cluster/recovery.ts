@@ -57,7 +57,7 @@ export function withAnswer(map: ClusterMap, answer: Answer): ClusterMap {
 
 /**
  * The operator gives up waiting for these peers: what others hold is served without them, what nobody else has in sync
- * waits on. Should one return, it keeps what it holds and gets no copies. Refuses `not-found`, and `conflict` for a peer
+ * waits on. Should one return, it keeps what it holds and gets no copies. Refuses `not-found`, and `conflict` for one
  * that has answered.
  */
 export function withAccepted(map: ClusterMap, missing: readonly PeerId[]): ClusterMap {

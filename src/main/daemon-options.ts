@@ -1,5 +1,6 @@
 /**
- * The options of dfs-master, its command recover, and dfs-peer, as tables: name, meaning, default and what is a right value.
+ * The options of dfs-master, its command recover, and dfs-peer, as tables: name, meaning, default and what is a right
+ * value.
  */
 import { parseBytes } from '../cli/command.js';
 import { DfsError } from '../core/errors.js';

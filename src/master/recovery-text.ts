@@ -48,8 +48,8 @@ function awaitedText(
     ];
   }
   return [
-    `${slots} for ${peer} (${address}): it may know of newer changes there. Nothing of them is lost; start it, and they`,
-    '  come back when it has joined. Only if it is gone for good, with the master stopped:',
+    `${slots} for ${peer} (${address}): it may know of newer changes there. Nothing of them is lost; start it, and`,
+    '  they come back when it has joined. Only if it is gone for good, with the master stopped:',
     `  dfs-master recover --accept-missing ${peer} --data ${data}   (what only ${peer} knew is lost)`,
   ];
 }

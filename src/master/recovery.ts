@@ -2,10 +2,10 @@
  * Recovers the cluster map from the peers, after the master's data folder was lost: whom to ask, in which order, and
  * when not to.
  *
- * One peer's address is enough: its map names the others. Each is first looked back at, which changes nothing: a cluster
- * that a master still leads is left alone. Then each promises the new lineage and answers with its newest map (F14);
- * src/cluster/recovery.ts makes one of them, which is stored here. Peers hear of it from the master that is started over
- * this folder. What a peer that was missing knows is asked of it when it joins. Serves S9, S10.
+ * One peer's address is enough: its map names the others. Each is first asked what it has heard of, which changes
+ * nothing: a cluster that a master still leads is left alone. Then each promises the new lineage and answers with its
+ * newest map (F14); src/cluster/recovery.ts makes one of them, which is stored here. Peers hear of it from the master
+ * that is started over this folder. What a peer that was missing knows is asked of it when it joins. Serves S9, S10.
  */
 import type { ClusterMap } from '../cluster/map.js';
 import {
@@ -103,7 +103,7 @@ export async function askJoiner(
   return promiseAt(environment, { at, as: { generation, lineage }, expected });
 }
 
-// --- A folder that holds a map -----------------------------------------------------------------------------------------
+// --- A folder that holds a map ---------------------------------------------------------------------------------------
 
 async function giveUpIn(
   environment: Environment,
@@ -122,7 +122,7 @@ async function giveUpIn(
   if (acceptMissing.length === 0) {
     throw new DaemonStop(
       exitCodes.configuration,
-      `The data folder holds a map that was recovered already; only ${awaited.join(', ')} has not said what it knows. ` +
+      `The data folder holds a map that was recovered already; ${awaited.join(', ')} has not said what it knows. ` +
         'Start dfs-master over it, then the peer: it is asked when it joins. If it is gone for good, name it with ' +
         '--accept-missing',
     );
@@ -153,7 +153,7 @@ async function keep(
   await events.save();
 }
 
-// --- Asking ------------------------------------------------------------------------------------------------------------
+// --- Asking ----------------------------------------------------------------------------------------------------------
 
 interface LookedBack {
   readonly maps: readonly [ClusterMap, ...ClusterMap[]];

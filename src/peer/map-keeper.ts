@@ -5,9 +5,9 @@
  * cloned or restored master (S10). What a new map forbids takes effect at once; what it allows, only when map and
  * promises are durable (F4).
  *
- * A recovery asks each peer for its newest map and for a promise (F14): from then on it takes no map of its old lineage,
- * so that what it answered stays the newest; and of other lineages only the one it has promised, once that counts it as
- * heard: before, its own map is all that tells what it knows. Serves S3, S9.
+ * A recovery asks each peer for its newest map and for a promise (F14): from then on it takes no map of its old
+ * lineage, so that what it answered stays the newest; and of other lineages only the one it has promised, once that
+ * counts it as heard: before, its own map is all that tells what it knows. Serves S3, S9.
  */
 import type { ClusterMap } from '../cluster/map.js';
 import { sameBytes } from '../core/checksum.js';

@@ -107,6 +107,8 @@ export const masterMessages = {
     request: { wishes: list(object({ slot, slotEpoch: count(), to: id }), 500) },
     reply: {},
   },
+  /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
+  'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
   /** Before a recovery: what lineages this peer has heard of. Reply payload: the newest map, if it has any. */
   'look-back': {
     kind: 74,
@@ -128,8 +130,6 @@ export const masterMessages = {
     request: { generation: count(generationMax), lineage: id },
     reply: {},
   },
-  /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
-  'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
   /**
    * One step of making a checkpoint, in this order, each asked of all peers when all have answered the one before.
    * `hold`: takes the payload, a map, and removes nothing from now on that a checkpoint may need, until the last step
