@@ -100,8 +100,7 @@ export function buildEngine(parts: EngineParts): Engine {
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
   const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });
-  const mapDurable = (): Promise<void> => maps.makeDurable();
-  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap, mapDurable });
+  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
   const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const commits = new Commits({
@@ -111,7 +110,7 @@ export function buildEngine(parts: EngineParts): Engine {
     me: () => me.peerId ?? '',
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
-    mapDurable,
+    mapDurable: () => maps.makeDurable(),
   });
   const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });

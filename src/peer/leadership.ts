@@ -14,6 +14,7 @@ import type { Identity } from './identity.js';
 import { isStillJoining, type JoiningParts, join } from './joining.js';
 import { LedSlot, type LedSlotWorld } from './led-slot.js';
 import { type LevellingParts, level } from './levelling.js';
+import type { MapKeeper } from './map-keeper.js';
 import type { MasterLink } from './master-link.js';
 import type { OldIds } from './old-ids.js';
 import { ReplicaLink } from './replica-link.js';
@@ -23,9 +24,8 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   readonly me: Identity;
   readonly master: MasterLink;
   readonly oldIds: OldIds;
+  readonly maps: Pick<MapKeeper, 'makeDurable'>;
   currentMap(): ClusterMap | undefined;
-  /** Resolves when the newest map is durable here. */
-  mapDurable(): Promise<void>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -251,7 +251,7 @@ export class Leadership {
     const underWay = [...this.#joins.values()].reduce((sum, queue) => sum + queue.runningCount, 0);
     try {
       // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
-      await this.#parts.mapDurable();
+      await this.#parts.maps.makeDurable();
       await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId }], underWay <= this.#inStep);
     } finally {
       this.#inStep -= 1;
