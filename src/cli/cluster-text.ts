@@ -6,12 +6,13 @@ import { alignColumns, formatBytes, formatDuration, plural } from './units.js';
 
 export function toPeerJson(peer: PeerStatus): object {
   const { id, address, zone, weight, state, mode, isOut, storeId, incarnation } = peer;
-  const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs } =
-    peer;
+  const { primarySlots, backupSlots, joiningSlots, files, bytes, keptBytes, freeBytes } = peer;
+  const { damaged, verifiedSince, lastHeardMs } = peer;
   const { totalBytes, fullness, isSlow, latency } = peer;
   return {
     ...{ id, address, zone, weight, state, mode, isOut, storeId, incarnation },
-    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs },
+    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, keptBytes, freeBytes },
+    ...{ damaged, verifiedSince, lastHeardMs },
     ...{ totalBytes, fullness, isSlow, latency },
   };
 }
@@ -51,6 +52,8 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
   const movesLeft = status.moves.slotsLeft - repair.slotsLeft;
   if (status.moves.isPaused) rows.push(['moves', 'paused: only missing copies are made (dfs moves resume)']);
   else if (movesLeft > 0) rows.push(['moves', `${plural(movesLeft, 'slot')} still to be moved or handed over`]);
+  const { count, keptBytes } = status.checkpoints;
+  if (count > 0) rows.push(['checkpoints', `${count}, ${formatBytes(keptBytes)} kept for them alone`]);
   return [
     colours[status.health](paint.bold(status.health)),
     ...status.reasons.map((reason) => `  ${printable(reason)}`),

@@ -20,7 +20,7 @@ export interface Context {
   /** Aborted when the user interrupts. */
   readonly interrupted: AbortSignal;
   /** The client of these settings, connected once; with other places, one for them. The program closes them. */
-  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir: string }): Promise<FileClient>;
+  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir?: string }): Promise<FileClient>;
   /** Ports of loopback on which nobody listens, from `from` upwards; any, when that is 0. */
   freePorts(wanted: { from: number; count: number }): Promise<readonly number[]>;
 }

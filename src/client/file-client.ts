@@ -7,6 +7,7 @@ import { explainSlot } from '../cluster/explanation.js';
 import { hashOfName } from '../cluster/hashing.js';
 import { wantedPlacement } from '../cluster/placement.js';
 import { parseAddress } from '../core/address.js';
+import { readU64 } from '../core/big-endian.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
 import { isRefusal, refuse } from '../core/errors.js';
@@ -18,6 +19,7 @@ import { timing } from '../core/timing.js';
 import type { RequestOf } from '../protocol/messages.js';
 import type { ListRow } from '../protocol/rows.js';
 import { checkContentType, checkMetadata, checkRange, checkSizeOption, versionOf } from './arguments.js';
+import { Checkpoints } from './checkpoints.js';
 import { ClusterView } from './cluster-view.js';
 import { openFile } from './download.js';
 import { FileReader, type ReadOptions } from './file-reader.js';
@@ -266,6 +268,12 @@ export class FileClient {
     return new ClusterOperations({ master, caller, view }, (options) => this.newPatience(options));
   }
 
+  get checkpoints(): Checkpoints {
+    const { master, caller, environment } = this.#parts;
+    const { clock, random } = environment;
+    return new Checkpoints({ master, caller, clock, random, newPatience: (options) => this.newPatience(options) });
+  }
+
   /** Ends everything under way, for the clients of all buckets. */
   async close(): Promise<void> {
     await this.#parts.view.close();
@@ -345,13 +353,12 @@ export class FileClient {
 
 function toListEntry(bucket: string, row: ListRow): ListEntry {
   const { name, size, version, checksum, contentType, modifiedAtMs, segments } = row;
-  const sum = new DataView(checksum.buffer, checksum.byteOffset, checksum.byteLength).getBigUint64(0);
   return {
     bucket,
     name,
     size,
     version: formatVersion(version),
-    checksum: formatChecksum(sum),
+    checksum: formatChecksum(readU64(checksum)),
     ...(contentType === undefined ? {} : { contentType }),
     modifiedAt: toIsoTime(modifiedAtMs),
     segments,

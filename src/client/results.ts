@@ -211,6 +211,8 @@ export interface PeerStatus {
   /** These are null until the running master has heard of the peer. */
   readonly files: number | null;
   readonly bytes: number | null;
+  /** For checkpoints alone: their indexes, and bytes that only they name. */
+  readonly keptBytes: number | null;
   readonly freeBytes: number | null;
   readonly totalBytes: number | null;
   /** `soft-full`: nothing moves there, missing copies are made. `full`: no copies; below its reserve no writes. */
@@ -269,6 +271,32 @@ export interface ClusterStatus {
     readonly slotsLeft: number;
     readonly isPaused: boolean;
   };
+  /** How many there are, and what is kept for them alone. */
+  readonly checkpoints: { readonly count: number; readonly keptBytes: number };
+}
+
+/** A copy of the whole cluster's files as they were. */
+export interface Checkpoint {
+  readonly id: string;
+  /** ISO 8601: every write acknowledged before is in it; null where only peers know of it. */
+  readonly at: string | null;
+  readonly state: 'making' | 'complete' | 'incomplete' | 'removing';
+  /** Made by the clock, and removed by it. */
+  readonly isTimed: boolean;
+  /** Who has a part of it; of one that is being removed, who has yet to say that it is gone. */
+  readonly peers: readonly PeerId[];
+  /** Slots of which no part holds all. */
+  readonly missingSlots: readonly number[];
+  /** Why it is incomplete. */
+  readonly reasons: readonly string[];
+}
+
+/** A file of a checkpoint. */
+export interface CheckpointEntry {
+  readonly bucket: string;
+  readonly name: string;
+  /** 0 where its row in the list was damaged. */
+  readonly size: number;
 }
 
 /** What a change of the cluster moves. */

@@ -35,6 +35,13 @@ export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns 
   const peerIndexes = new Map(map.peers.map((peer, index) => [peer.id, index]));
   const epochIndex = (epoch: Epoch): number => assertDefined(epochIndexes.get(epoch), `Epoch ${epoch} has no index`);
   const peerIndex = (id: PeerId): number => assertDefined(peerIndexes.get(id), `The map does not list peer ${id}`);
+  const members: number[] = [];
+  const removed: number[] = [];
+  for (const slot of slots) {
+    for (const peer of slot.inSync) members.push(peerIndex(peer));
+    for (const peer of slot.joining) members.push(peerIndex(peer));
+    for (const { peer, atEpoch } of slot.removed ?? []) removed.push(peerIndex(peer), epochIndex(atEpoch));
+  }
   return {
     epochs,
     slotEpochs: slots.map((slot) => epochIndex(slot.slotEpoch)),
@@ -44,10 +51,8 @@ export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns 
     inSyncCounts: slots.map((slot) => slot.inSync.length),
     joiningCounts: slots.map((slot) => slot.joining.length),
     removedCounts: slots.map((slot) => slot.removed?.length ?? 0),
-    members: slots.flatMap((slot) => [...slot.inSync, ...slot.joining].map(peerIndex)),
-    removed: slots.flatMap((slot) =>
-      (slot.removed ?? []).flatMap(({ peer, atEpoch }) => [peerIndex(peer), epochIndex(atEpoch)]),
-    ),
+    members,
+    removed,
   };
 }
 
@@ -73,16 +78,15 @@ export function fromColumns(columns: MapColumns, peers: readonly PeerId[]): read
     const primary = columns.primaries[slot] ?? 0;
     const handover = columns.handovers[slot] ?? 0;
     const removedCount = columns.removedCounts[slot] ?? 0;
-    const record: SlotRecord = {
+    return {
       slotEpoch: epochAt(slotEpoch),
       term: epochAt(columns.terms[slot]),
       primary: primary === 0 ? undefined : peerAt(primary - 1),
       inSync: takePeers(columns.inSyncCounts[slot] ?? 0),
       joining: takePeers(columns.joiningCounts[slot] ?? 0),
+      handoverOf: handover === 0 ? undefined : epochAt(handover - 1),
+      removed: removedCount === 0 ? undefined : takeRemoved(removedCount),
     };
-    const handed = handover === 0 ? record : { ...record, handoverOf: epochAt(handover - 1) };
-    const removed = removedCount === 0 ? undefined : takeRemoved(removedCount);
-    return removed === undefined ? handed : { ...handed, removed };
   });
 }
 

@@ -46,9 +46,9 @@ export interface SlotRecord {
   readonly inSync: readonly PeerId[];
   readonly joining: readonly PeerId[];
   /** Set when the primary of this term took over by a handover of that term (rule F20). */
-  readonly handoverOf?: Epoch;
+  readonly handoverOf?: Epoch | undefined;
   /** Members that left the set while others stayed, with the slotEpoch of it (rule F26). */
-  readonly removed?: readonly { readonly peer: PeerId; readonly atEpoch: Epoch }[];
+  readonly removed?: readonly { readonly peer: PeerId; readonly atEpoch: Epoch }[] | undefined;
 }
 
 export interface Pool {

@@ -53,6 +53,7 @@ export const limits = {
   copyWordsBytesMax: 2048, // what a copy is of, in words
   removedMembersMax: 3, // per slot, newest kept: what force-promote may tell about (F26)
   digestBuckets: 64,
+  checkpointsMax: 32, // each is an open index at every peer
 
   // Disk.
   reserveFraction: 0.02, // keeps deletes and the index working on a full disk

@@ -86,6 +86,8 @@ type ReplicaMoment =
   | { readonly point: 'markedLost'; readonly slot: SlotNumber; readonly fileId: string }
   | { readonly point: 'beaconGranted' }
   | { readonly point: 'surplusAllowed' | 'surplusForgotten'; readonly slot: SlotNumber }
+  /** A part of a checkpoint: the index was copied; the part will be there after a restart. */
+  | { readonly point: 'checkpointCopied' | 'checkpointFinished' }
   /** A cluster map: taken, and then durable with its promises. */
   | { readonly point: 'mapTaken' | 'mapDurable'; readonly storeId: StoreId; readonly map: object };
 

@@ -54,6 +54,18 @@ const masterOptions = {
     default: '86400',
     parse: parseSeconds,
   },
+  'checkpoint-every': {
+    takes: 'SECONDS',
+    about: 'how often a checkpoint is made by itself; 0: never',
+    default: '0',
+    parse: parseSeconds,
+  },
+  'checkpoint-keep': {
+    takes: 'N',
+    about: 'how many of those are kept, the newest; others stay until they are removed',
+    default: '7',
+    parse: (text: string) => parseWhole(text, { min: 1, max: limits.checkpointsMax - 8 }),
+  },
   'on-event': { takes: 'COMMAND', about: 'run at each event, with the event as JSON on stdin', parse: parseCommand },
   'log-level': logLevel,
 } as const satisfies Record<string, Option<unknown>>;

@@ -24,6 +24,7 @@ export async function main(
         slotCount: settings.slots,
         repairGraceMs: settings['repair-grace'],
         quarantineMs: settings.quarantine,
+        checkpoints: { everyMs: settings['checkpoint-every'], keep: settings['checkpoint-keep'] },
         onFatal,
         onEvent: eventCommand(settings['on-event'], world.log),
       },

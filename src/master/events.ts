@@ -52,6 +52,8 @@ export const eventKinds = [
   'copy-added',
   'copy-removed',
   'health',
+  'checkpoint-made',
+  'checkpoint-removed',
 ] as const;
 export type EventKind = (typeof eventKinds)[number];
 

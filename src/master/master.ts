@@ -18,6 +18,7 @@ import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
+import { Checkpoints, type CheckpointTimer } from './checkpoints.js';
 import { Commits } from './commits.js';
 import { Conditions } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
@@ -41,6 +42,7 @@ export interface MasterOptions {
   /** Followed at every start. */
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
+  readonly checkpoints: CheckpointTimer;
   /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
   onFatal(error: unknown): void;
   /** For a command run at each event. */
@@ -63,6 +65,7 @@ export class Master {
   readonly conditions = new Conditions();
   readonly repair = new RepairProgress();
   readonly operations = new Operations(this);
+  readonly checkpoints = new Checkpoints(this);
   readonly options: MasterOptions;
   readonly environment: Environment;
   readonly #startedMs: number;
@@ -130,6 +133,7 @@ export class Master {
     const events = await EventLog.load(files, environment.log, () => clusterClock.nowMs());
     environment.probe?.at({ point: 'mapLoaded', map });
     const master = new Master(environment, options, { maps, map, incarnation, clusterClock, events });
+    await master.checkpoints.load(files);
     events.onKept = (event) => options.onEvent?.(event);
     master.#tellWhatIsUntold();
     await master.#begin();
@@ -176,6 +180,7 @@ export class Master {
       figuresOf: (peer) => this.watch.figuresOf(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
+      checkpoints: this.checkpoints.count,
       failing: this.planning.failing(this.environment.clock.monotonicMs()),
       masterAddress: this.address,
       settings: this.options,
@@ -219,6 +224,7 @@ export class Master {
     this.#isStopped = true;
     this.#rounds?.stop();
     this.#planSoon?.cancel();
+    this.checkpoints.stop();
     await this.#server?.close();
     this.watch.stop();
     await this.commits.idle();
@@ -227,9 +233,8 @@ export class Master {
   }
 
   async #begin(): Promise<void> {
-    const { map } = this;
     this.#server = await MasterServer.listen(this);
-    if (map !== undefined) this.watch.follow(map, this.encodedMap ?? new Uint8Array());
+    if (this.map !== undefined) this.watch.follow(this.map, this.encodedMap ?? new Uint8Array());
     this.#rounds = every(
       this.environment.clock,
       timing.masterRoundMs,
@@ -248,8 +253,9 @@ export class Master {
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
     if (this.#roundCount % housekeepingRounds === 0) this.#tell(this.#moves.takeAll());
-    if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.#onFailedWrite(error));
-    if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.#onFailedWrite(error));
+    if (this.#roundCount % housekeepingRounds === 0) this.checkpoints.look();
+    if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.onFailedWrite(error));
+    if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.onFailedWrite(error));
   }
 
   /** Compares the map with the verdicts, asks whose answer is missing, and commits what follows. */
@@ -275,7 +281,7 @@ export class Master {
         },
         (error) => {
           this.#isReconciling = false;
-          this.#onFailedWrite(error);
+          this.onFailedWrite(error);
         },
       );
   }
@@ -334,7 +340,7 @@ export class Master {
     if (planned(map) === map) return;
     this.commits
       .change((current) => ({ map: current && planned(current), result: undefined }))
-      .catch((error) => this.#onFailedWrite(error));
+      .catch((error) => this.onFailedWrite(error));
   }
 
   #steps(map: ClusterMap): Steps {
@@ -354,6 +360,7 @@ export class Master {
   #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {
     if (before !== undefined) this.planning.onCommitted(before, after, this.environment.clock.monotonicMs());
     this.watch.follow(after, this.encodedMap ?? new Uint8Array());
+    this.checkpoints.onMap(after);
     this.#server?.onNewMap();
     for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
     // Not here and now: whoever asked for this change is answered first.
@@ -376,7 +383,7 @@ export class Master {
   }
 
   /** A disk without room may have some later: the next round tries again. Anything else ends the master. */
-  #onFailedWrite(error: unknown): void {
+  onFailedWrite(error: unknown): void {
     if (isRefusal(error)) this.environment.log.warn({ error: error.message }, 'The master could not write');
     else this.#fail(error);
   }

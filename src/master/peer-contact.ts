@@ -7,13 +7,13 @@
  */
 import type { PeerRecord } from '../cluster/map.js';
 import { type Environment, sleep } from '../core/environment.js';
-import { isRefusal } from '../core/errors.js';
+import { DfsError, isRefusal } from '../core/errors.js';
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
-import type { ReplyOf } from '../protocol/messages.js';
+import type { MessageName, ReplyOf, RequestOf } from '../protocol/messages.js';
 import { type AmountRow, decodeAmountRows } from '../protocol/rows.js';
-import { openSession, type Session } from '../protocol/session.js';
+import { type Answer, openSession, type Session } from '../protocol/session.js';
 
 export type Pong = ReplyOf<'ping'>;
 
@@ -136,6 +136,19 @@ export class PeerContact {
       this.#complain(`It did not say what it holds: ${String(error)}`);
       return undefined;
     }
+  }
+
+  /** Asks once, over the connection there is. Throws DfsError, `connection-lost` when there is none. */
+  ask<N extends MessageName>(
+    name: N,
+    header: RequestOf<N>,
+    options: { payload?: Uint8Array; timeoutMs: number },
+  ): Promise<Answer<N>> {
+    const session = this.#session;
+    if (session === undefined) {
+      return Promise.reject(new DfsError('connection-lost', `${this.#peer.id} cannot be reached`));
+    }
+    return session.request(name, header, options);
   }
 
   stop(): void {

@@ -7,11 +7,14 @@
  */
 import { type ClusterMap, isRunning, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
+import { refuse } from '../core/errors.js';
 import type { PeerId } from '../core/ids.js';
 import { LatencyWindow } from '../core/latency-window.js';
 import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
+import type { MessageName, RequestOf } from '../protocol/messages.js';
 import type { AmountRow } from '../protocol/rows.js';
+import type { Answer } from '../protocol/session.js';
 import { type PeerFigures, toFigures } from './conditions.js';
 import {
   type Liveness,
@@ -148,6 +151,18 @@ export class PeerWatch {
     const asked = [...this.#contacts].map(async ([peer, contact]) => [peer, await contact.amounts()] as const);
     const answers = await Promise.all(asked);
     return new Map(answers.flatMap(([peer, rows]) => (rows === undefined ? [] : [[peer, rows]])));
+  }
+
+  /** Asks a peer once. Throws DfsError, `connection-lost` when there is no connection. */
+  async request<N extends MessageName>(
+    peer: PeerId,
+    name: N,
+    header: RequestOf<N>,
+    options: { payload?: Uint8Array; timeoutMs: number },
+  ): Promise<Answer<N>> {
+    const contact = this.#contacts.get(peer);
+    if (contact === undefined) return refuse('not-found', `No peer has the id ${peer}`);
+    return contact.ask(name, header, options);
   }
 
   wish(peer: PeerId, wishes: readonly HandoverWish[]): void {

@@ -22,7 +22,6 @@ import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival }
 import { eventOfReport } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
-import type { Operations } from './operations.js';
 import { foreignMapOf } from './peer-watch.js';
 
 /** Whom a connection was found to be. */
@@ -121,11 +120,17 @@ export class MasterServer {
       case 'events':
         return this.#events(request);
       case 'change-peer':
-        return this.#operate((operations) => operations.changePeer(request.header));
+        return this.#operate(({ operations }) => operations.changePeer(request.header));
       case 'change-cluster':
-        return this.#operate((operations) => operations.changeCluster(request.header));
+        return this.#operate(({ operations }) => operations.changeCluster(request.header));
       case 'what-if':
-        return this.#operate((operations) => operations.whatIf(request.header.stop));
+        return this.#operate(({ operations }) => operations.whatIf(request.header.stop));
+      case 'checkpoint-create':
+        return this.#operate(({ checkpoints }) => checkpoints.create(request.header.requestId));
+      case 'checkpoints':
+        return this.#operate(({ checkpoints }) => checkpoints.list());
+      case 'checkpoint-delete':
+        return this.#operate(({ checkpoints }) => checkpoints.remove(request.header.checkpoint));
       default:
         return refuse('unsupported', `A master does not answer "${request.name}"`);
     }
@@ -219,9 +224,9 @@ export class MasterServer {
     return { payload: Buffer.from(JSON.stringify(events.after(after, limit))) };
   }
 
-  async #operate(operate: (operations: Operations) => Promise<object>): Promise<Outgoing> {
+  async #operate(operate: (master: Master) => Promise<object>): Promise<Outgoing> {
     await this.#untilReady();
-    return { payload: Buffer.from(JSON.stringify(await operate(this.#master.operations))) };
+    return { payload: Buffer.from(JSON.stringify(await operate(this.#master))) };
   }
 
   #nextMap(waitMs: number, signal: AbortSignal): Promise<void> {

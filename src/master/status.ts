@@ -23,6 +23,8 @@ export interface StatusView {
   readonly bytesPerSecond: number;
   /** Copies that were given up and wait for their next turn. */
   readonly failing: readonly FailingCopy[];
+  /** How many there are. */
+  readonly checkpoints: number;
   readonly masterAddress: Address;
   /** What a cluster that is yet to be made will have. */
   readonly settings: { readonly replicas: number; readonly minInSync: number; readonly slotCount: number };
@@ -50,6 +52,7 @@ export function toStatus(view: StatusView): object {
       slots: { total: settings.slotCount, whole: 0, degraded: 0, unavailable: settings.slotCount },
       repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
       moves: { slotsLeft: 0, isPaused: false },
+      checkpoints: { count: view.checkpoints, keptBytes: 0 },
     };
   }
   const { health, reasons, slots } = healthOf(map, view.wanted);
@@ -79,6 +82,7 @@ export function toStatus(view: StatusView): object {
       failing: view.failing,
     },
     moves: { slotsLeft: unsettledSlots(map, view.wanted).length, isPaused: map.movesPaused },
+    checkpoints: { count: view.checkpoints, keptBytes: sumOfPongs(view, (heard) => heard.pong.keptBytes ?? 0) },
   };
 }
 
@@ -99,6 +103,7 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
       ...(loads.get(peer.id) ?? { primarySlots: 0, backupSlots: 0, joiningSlots: 0 }),
       files: heard?.pong.files ?? null,
       bytes: heard?.pong.storedBytes ?? null,
+      keptBytes: heard?.pong.keptBytes ?? null,
       freeBytes: heard?.pong.freeBytes ?? null,
       totalBytes: heard?.pong.totalBytes ?? null,
       fullness: heard === undefined ? null : view.conditionOf(peer.id).fullness,

@@ -7,6 +7,8 @@ import type { Environment } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
+import { CheckpointReads } from './checkpoint-reads.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import { Commits } from './commit.js';
 import { Comparison, type SettlingParts } from './comparison.js';
@@ -47,6 +49,7 @@ export interface EngineParts {
   readonly grants: Grants;
   readonly clock: ClusterClock;
   readonly admission: Admission;
+  readonly checkpoints: Checkpoints;
   readonly reads: ReadMode;
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
@@ -64,6 +67,7 @@ export interface Engine {
   readonly replica: Replica;
   readonly writes: WritePath;
   readonly reads: ReadPath;
+  readonly checkpointReads: CheckpointReads;
   readonly uploads: Uploads;
   readonly surplus: Surplus;
   readonly damage: Damage;
@@ -78,7 +82,7 @@ export interface Engine {
 }
 
 export function buildEngine(parts: EngineParts): Engine {
-  const { environment, me, maps, admission, clock, grants, master } = parts;
+  const { environment, me, maps, admission, clock, grants, master, checkpoints } = parts;
   const { log, probe } = environment;
   const currentMap = (): ClusterMap | undefined => maps.map;
   const index = new EntryIndex(parts.index, parts.slotCount, () => ({
@@ -86,6 +90,7 @@ export function buildEngine(parts: EngineParts): Engine {
     replacedGraceMs: parts.replacedGraceMs,
     sweepAfterMs: parts.sweepAfterMs,
   }));
+  index.onSegmentStored = (key) => checkpoints.onSegmentStored(key);
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
   const onDamage = (key: EntryKey): void => damage.seen(key);
@@ -108,12 +113,12 @@ export function buildEngine(parts: EngineParts): Engine {
   });
   const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
-  const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
+  const kept = { index, copies, commits, repair, checkpoints, salvage };
+  const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
   const damage = new Damage({
     ...shared,
     environment,
     store: parts.index,
-    copies,
     replica,
     report: (report) => master.report(report),
     onFailure: parts.onFailure,
@@ -125,21 +130,16 @@ export function buildEngine(parts: EngineParts): Engine {
     replica,
     calls,
     uploads,
-    writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...parts, ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    writes: new WritePath({ ...shared, minInSync, sweepAfterMs: parts.sweepAfterMs }),
+    reads: new ReadPath({ ...parts, ...shared, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    checkpointReads: new CheckpointReads({ environment, checkpoints, copies }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
     surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
     salvage,
     sweeper: new Sweeper({
-      ...shared,
-      store: parts.index,
-      bytes: parts.bytes,
-      copies,
-      salvage,
-      uploads,
-      oldIds,
+      ...{ ...shared, store: parts.index, bytes: parts.bytes, uploads, oldIds },
       sweepAfterMs: parts.sweepAfterMs,
     }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },

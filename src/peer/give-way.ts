@@ -4,7 +4,7 @@
  *
  * So it never takes more than half of anything, whatever a host can do: where disks, network or processors have much to
  * do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client asks waits
- * behind it. Compare LEDBAT (RFC 6817), which also yields by time instead of by a speed that somebody would have to set.
+ * behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would have to set.
  */
 import type { Clock, Timer } from '../core/environment.js';
 

@@ -10,7 +10,7 @@ import { sameBytes } from '../core/checksum.js';
 import { type Deferred, defer } from '../core/deferred.js';
 import type { Clock } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
-import type { IndexStore } from '../core/storage.js';
+import type { IndexReader, IndexStore } from '../core/storage.js';
 import { decodeMap } from '../protocol/map-codec.js';
 import { raisePromises } from './entry-index.js';
 import { seal, unsealOrFail } from './index-layout.js';
@@ -38,9 +38,8 @@ export class MapKeeper {
     this.#store = store;
     this.#clock = clock;
     this.#events = events;
-    const saved = store.get('meta', mapKey);
-    if (saved === undefined) return;
-    this.#encoded = unsealOrFail('meta', mapKey, saved).slice();
+    this.#encoded = encodedMapIn(store);
+    if (this.#encoded === undefined) return;
     this.#map = decodeMap(this.#encoded);
     this.#durable = this.#map;
   }
@@ -116,6 +115,17 @@ export class MapKeeper {
     }
     timer.cancel();
   }
+}
+
+function encodedMapIn(reader: IndexReader): Uint8Array | undefined {
+  const saved = reader.get('meta', mapKey);
+  return saved === undefined ? undefined : unsealOrFail('meta', mapKey, saved).slice();
+}
+
+/** The map that was the last one accepted when the index was as it is here. Throws StorageFailure for a bad row. */
+export function mapIn(reader: IndexReader): ClusterMap | undefined {
+  const encoded = encodedMapIn(reader);
+  return encoded === undefined ? undefined : decodeMap(encoded);
 }
 
 /** False for a map to ignore; refuses one that contradicts ours. */

@@ -8,13 +8,14 @@ import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
-import type { ByteStore, IndexStore } from '../core/storage.js';
+import type { ByteStore, IndexCopies, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { acceptSession, type HelloReply, type HelloRequest, type Incoming, type Session } from '../protocol/session.js';
 import { Admission } from './admission.js';
 import { Callers } from './callers.js';
+import { Checkpoints } from './checkpoints.js';
 import { ClusterClock } from './cluster-clock.js';
 import type { OpenedFolder } from './data-folder.js';
 import { DiskLatency } from './disk-latency.js';
@@ -45,6 +46,14 @@ export interface PeerOptions {
   onFatal(error: unknown): void;
 }
 
+/** All that a peer keeps on its disk. */
+export interface PeerStores {
+  readonly folder: OpenedFolder;
+  readonly bytes: ByteStore;
+  /** Of the folder's index. */
+  readonly copies: IndexCopies;
+}
+
 const handoverWithinMs = 5000;
 /** After goodbye: until the other primaries have heard the map without this peer. */
 const lingerMs = 150;
@@ -64,6 +73,7 @@ export class Peer {
   readonly #master: MasterLink;
   readonly #lag: LoopLag;
   readonly #latency: DiskLatency;
+  readonly #checkpoints: Checkpoints;
   readonly #clientPool = new CreditPool(limits.clientCreditBytes);
   readonly #replicationPool = new CreditPool(limits.replicationCreditBytes);
   readonly #chores: { stop(): void }[] = [];
@@ -76,21 +86,13 @@ export class Peer {
   /** As the master told last. */
   #slowPeers: ReadonlySet<PeerId> = new Set();
 
-  static async start(
-    environment: Environment,
-    stores: { folder: OpenedFolder; bytes: ByteStore },
-    options: PeerOptions,
-  ): Promise<Peer> {
+  static async start(environment: Environment, stores: PeerStores, options: PeerOptions): Promise<Peer> {
     const peer = new Peer(environment, stores, options);
     await peer.#start();
     return peer;
   }
 
-  private constructor(
-    environment: Environment,
-    stores: { folder: OpenedFolder; bytes: ByteStore },
-    options: PeerOptions,
-  ) {
+  private constructor(environment: Environment, stores: PeerStores, options: PeerOptions) {
     const { clock } = environment;
     this.#environment = environment;
     this.#folder = stores.folder;
@@ -106,6 +108,11 @@ export class Peer {
     this.#maps = new MapKeeper(this.#index, clock, {
       onMap: (map) => this.#onMap(map),
       onDurable: (map) => this.#onDurableMap(map),
+    });
+    this.#checkpoints = new Checkpoints({
+      ...{ log: environment.log, probe: environment.probe, me: stores.folder.identity, index: stores.folder.index },
+      ...{ copies: stores.copies, admission: this.#admission },
+      acceptMap: (encoded) => this.#maps.accept(encoded),
     });
     this.#master = new MasterLink({
       environment,
@@ -130,6 +137,7 @@ export class Peer {
 
   async #start(): Promise<void> {
     await this.#admission.measure(this.#bytes);
+    await this.#checkpoints.load();
     if (this.#maps.map !== undefined) this.#onMap(this.#maps.map);
     this.#listener = await this.#environment.network.listen(this.#options.listen, (connection) =>
       this.#accept(connection),
@@ -159,7 +167,9 @@ export class Peer {
     this.#engine?.calls.close();
     await this.#listener?.close();
     await Promise.race([Promise.allSettled([...this.#work]), sleep(this.#environment.clock, drainWithinMs)]);
-    if (this.#work.size === 0) await this.#folder.index.close();
+    if (this.#work.size > 0) return;
+    await this.#checkpoints.close();
+    await this.#folder.index.close();
   }
 
   #track(work: Promise<unknown>): void {
@@ -192,6 +202,7 @@ export class Peer {
       grants: this.#grants,
       clock: this.#clock,
       admission: this.#admission,
+      checkpoints: this.#checkpoints,
       slotCount: map.slots.length,
       lastClientMs: () => this.#lastClientMs,
       slowPeers: () => this.#slowPeers,
@@ -274,6 +285,7 @@ export class Peer {
     const answer = serve(
       {
         maps: this.#maps,
+        checkpoints: this.#checkpoints,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
         acceptMap: (encoded) => this.#maps.accept(encoded),
@@ -311,6 +323,7 @@ export class Peer {
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
       damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
+      keptBytes: this.#checkpoints.indexBytes + (this.#engine?.sweeper.keptBytes ?? 0),
     };
   }
 
@@ -348,6 +361,7 @@ export class Peer {
     chore(() => this.#engine?.damage.look());
     chore(() => this.#engine?.scrub.look());
     chore(() => this.#engine?.restCheck.look());
+    chore(() => this.#checkpoints.look());
     this.#chores.push(this.#lag);
   }
 

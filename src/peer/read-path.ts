@@ -183,7 +183,8 @@ export class ReadPath {
   }
 }
 
-function within(range: { start: number; end: number }, size: number): { start: number; end: number } {
+/** The part of a range that a segment of `size` bytes has. */
+export function within(range: { start: number; end: number }, size: number): { start: number; end: number } {
   const end = Math.min(range.end, size);
   return { start: Math.min(range.start, end), end };
 }

@@ -12,6 +12,7 @@ import type { SlotNumber } from '../core/ids.js';
 import type { Probe } from '../core/probe.js';
 import type { IndexStore } from '../core/storage.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Damage } from './damage.js';
 import type { EntryIndex } from './entry-index.js';
@@ -32,6 +33,7 @@ export interface SurplusParts {
   readonly calls: PeerCalls;
   readonly clock: ClusterClock;
   readonly damage: Damage;
+  readonly checkpoints: Checkpoints;
   currentMap(): ClusterMap | undefined;
 }
 
@@ -48,7 +50,7 @@ export class Surplus {
   /** One round over the slots held here. */
   async look(): Promise<void> {
     const map = this.#parts.currentMap();
-    if (map === undefined || !this.#parts.clock.isTold) return;
+    if (map === undefined || !this.#parts.clock.isTold || this.#parts.checkpoints.isHolding) return;
     for (const slot of this.#parts.index.slotsHeld()) {
       const record = map.slots[slot];
       if (record === undefined) continue;

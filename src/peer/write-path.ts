@@ -3,6 +3,7 @@
  *
  * Inside the key's queue, in this order: request id, conditions, version (rule F5). Serves S1, S2, S6.
  */
+import { u64Bytes } from '../core/big-endian.js';
 import { sameBytes, xxh64 } from '../core/checksum.js';
 import { refuse } from '../core/errors.js';
 import { compareVersions, formatVersion, type TimedId, timeOfId, toHex, type Version } from '../core/ids.js';
@@ -302,7 +303,5 @@ function checkSizes(header: Incoming<'put'>['header'], firstBytes: number): void
 }
 
 function hashOf(parts: readonly Uint8Array[]): Uint8Array {
-  const hash = new Uint8Array(8);
-  new DataView(hash.buffer).setBigUint64(0, xxh64(Buffer.concat(parts)));
-  return hash;
+  return u64Bytes(xxh64(Buffer.concat(parts)));
 }

@@ -7,9 +7,11 @@ import type { Message } from './message.js';
 import {
   acknowledged,
   bucket,
+  checkpoint,
   contentType,
   fileRecord,
   id,
+  keyBytesMax,
   metadata,
   name,
   routed,
@@ -140,4 +142,41 @@ export const clientMessages = {
 
   /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. Reply payload: JSON. */
   scrub: { kind: 19, from: ['client'], request: { start: flag() }, reply: {} },
+
+  /** Which slots this peer's part of a checkpoint has whole. Reply payload: vouch rows. */
+  'checkpoint-slots': { kind: 20, from: ['client'], request: { checkpoint }, reply: {} },
+  /**
+   * Files of a checkpoint in the given slots, in order of bucket and name, after the position `after` (bucket, 0, name;
+   * empty: from the start); of all buckets without `bucket`. Reply payload: file rows. `more`: the page was full.
+   */
+  'checkpoint-files': {
+    kind: 21,
+    from: ['client'],
+    request: {
+      checkpoint,
+      bucket: optional(bucket),
+      prefix: text(limits.nameBytesMax),
+      after: bytes(keyBytesMax),
+      limit: count(limits.listPageRowsMax),
+      slots: bytes(limits.slotsMax / 8),
+    },
+    reply: { more: flag() },
+  },
+  /**
+   * As `get-segment`, of a checkpoint's part here. Of segment 0 the `record` comes along, whatever its `uploadId`.
+   */
+  'checkpoint-read': {
+    kind: 22,
+    from: ['client'],
+    request: {
+      checkpoint,
+      bucket,
+      name,
+      uploadId: optional(timedId),
+      index: count(limits.segmentsMax),
+      start: count(),
+      end: count(),
+    },
+    reply: { record: optional(fileRecord), size: count(), offset: count(), sums },
+  },
 } as const satisfies Record<string, Message>;

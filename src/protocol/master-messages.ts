@@ -4,7 +4,7 @@
 import { limits } from '../core/limits.js';
 import { count, flag, list, measure, object, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
-import { address, id, slot } from './message-fields.js';
+import { address, checkpoint, id, slot, timedId } from './message-fields.js';
 
 export const masterMessages = {
   // --- Peer → master ----------------------------------------------------------------------------------------------
@@ -93,6 +93,8 @@ export const masterMessages = {
       damaged: count(),
       /** Cluster time since which every copy was read and verified; 0: never yet. */
       verifiedSinceMs: count(),
+      /** On this disk for checkpoints alone: their indexes, and bytes that only they name. */
+      keptBytes: optional(count()),
     },
   },
   /** Payload: the map. */
@@ -106,6 +108,27 @@ export const masterMessages = {
   },
   /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
   'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
+  /**
+   * One step of making a checkpoint, in this order, each asked of all peers when all have answered the one before.
+   * `hold`: takes the payload, a map, and removes nothing from now on that a checkpoint may need, until the last step
+   * or the end of the connection. `copy`: copies the index. `finish`: adds the segments that came meanwhile; reply
+   * payload: vouch rows.
+   */
+  'checkpoint-step': {
+    kind: 77,
+    from: ['master'],
+    request: { checkpoint, step: oneOf('hold', 'copy', 'finish'), atMs: count() },
+    reply: {},
+  },
+  /** Removes this peer's part of a checkpoint, if it has one; what other checkpoints or the index name stays. */
+  'checkpoint-remove': { kind: 78, from: ['master'], request: { checkpoint }, reply: {} },
+  /** Which checkpoints this peer has a part of. */
+  'checkpoint-parts': {
+    kind: 79,
+    from: ['master'],
+    request: {},
+    reply: { parts: list(object({ checkpoint, atMs: count(), bytes: count() }), limits.checkpointsMax) },
+  },
 
   // --- Client → master --------------------------------------------------------------------------------------------
   /** Reply payload: JSON as `dfs status --json` prints it. */
@@ -145,4 +168,10 @@ export const masterMessages = {
   },
   /** What would be unreadable, unwritable or lost if these peers stopped now. Reply payload: JSON. */
   'what-if': { kind: 84, from: ['client'], request: { stop: list(id, limits.peersMax) }, reply: {} },
+  /** Begins a checkpoint; `requestId` names it, so that asking again does not begin another. Reply payload: JSON. */
+  'checkpoint-create': { kind: 85, from: ['client'], request: { requestId: timedId }, reply: {} },
+  /** Reply payload: a JSON array as `dfs checkpoint ls --json` prints it. */
+  checkpoints: { kind: 86, from: ['client'], request: {}, reply: {} },
+  /** Removes a checkpoint from every peer; from one that is away when it comes back. Reply payload: JSON. */
+  'checkpoint-delete': { kind: 87, from: ['client'], request: { checkpoint }, reply: {} },
 } as const satisfies Record<string, Message>;

@@ -5,12 +5,14 @@ import type { ClusterMap, PeerRecord } from '../../src/cluster/map.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import { limits } from '../../src/core/limits.js';
 import type { Probe } from '../../src/core/probe.js';
+import type { CheckpointTimer } from '../../src/master/checkpoints.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
 import { isComplete, type SlotStatus } from './checks/invariants-loss.js';
 import { Monitor, type Teller } from './checks/monitor.js';
+import type { Taken } from './plan/checkpoints.js';
 import { Points } from './plan/points.js';
 import { SimClient } from './sim-client.js';
 import { SimNetwork } from './world/network.js';
@@ -29,6 +31,7 @@ export interface ClusterOptions {
   readonly slots?: number;
   readonly repairGraceMs?: number;
   readonly quarantineMs?: number;
+  readonly checkpoints?: CheckpointTimer;
   readonly sweepAfterMs?: number;
   readonly replacedGraceMs?: number;
   readonly reserveBytes?: number;
@@ -65,6 +68,8 @@ export class SimCluster {
   #running: Master | undefined;
   readonly #ports = new Map<SimHost, number>();
   readonly #runningPeers = new Map<SimHost, Peer>();
+  /** Complete checkpoints that were made and not removed. */
+  readonly taken: Taken[] = [];
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
 
@@ -129,6 +134,11 @@ export class SimCluster {
   /** Every peer that ever joined. */
   get joined(): readonly SimHost[] {
     return [...this.peers, ...this.spares.filter((spare) => spare.starts > 0)];
+  }
+
+  /** Some bytes or entries were bad for a while. */
+  get hasRotted(): boolean {
+    return this.joined.some(({ disk }) => disk.hasRotted || disk.index.hasRotted);
   }
 
   /** What the master reports; undefined while it does not run. */
@@ -222,7 +232,10 @@ export class SimCluster {
       const master = await Master.start(
         environment,
         { maps: embeddedMapStore(files), files },
-        { listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
+        {
+          ...{ listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
+          checkpoints: this.options.checkpoints ?? { everyMs: 0, keep: 1 },
+        },
       );
       this.#running = master;
       return master;
@@ -255,7 +268,7 @@ export class SimCluster {
       const folder = await openDataFolder({ ...disk.openFolder(world), random, log });
       const peer = await Peer.start(
         environment,
-        { folder, bytes: disk.openBytes(world) },
+        { folder, bytes: disk.openBytes(world), copies: disk.openCopies(world) },
         {
           listen: `${name}:${this.#portOf(of.host(), folder.identity.peerId !== undefined)}`,
           masters: [masterAddress],

@@ -41,6 +41,8 @@ export interface DiskEvents {
 
 const kinds = ['record', 'tombstone', 'segment', 'void'] as const;
 const sealBytes = 8;
+/** What the others hold can be told from these. */
+const watched: ReadonlySet<IndexTable> = new Set(['entries', 'promises', 'ids', 'meta']);
 const noFile = '0'.repeat(32);
 
 /** A disk may outlive many programs; a wiped one is a new disk under the old name. */
@@ -67,7 +69,7 @@ export class WatchedDisk {
   }
 
   onIndexDurable(writes: readonly IndexWrite[]): void {
-    for (const { table, key, value } of writes) this.#onWrite(table, keyText(key), value);
+    for (const { table, key, value } of writes) if (watched.has(table)) this.#onWrite(table, keyText(key), value);
   }
 
   onFileCreated(id: FileId): void {

@@ -5,6 +5,7 @@
  * answering: its peer is still a member, so whatever the next primary acknowledges is in its index first. And one stale
  * slot that voids a batch of changes (F18): the primary asks again by the map of the answer, only later.
  */
+import { checkpointMutations } from './checkpoints.js';
 import { joiningMutations } from './joining.js';
 import { leaseMutations } from './leases.js';
 import { levellingMutations } from './levelling.js';
@@ -27,5 +28,6 @@ export const mutations: readonly Mutation[] = [
   ...sweepingMutations,
   ...masterMutations,
   ...operationMutations,
+  ...checkpointMutations,
   ...storageMutations,
 ];

@@ -104,8 +104,8 @@ async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => v
 }
 
 /**
- * A disk that flips a bit of what it is given and says nothing: of copies that are made anew, which are read back. Where
- * several replicas take a write at once, nobody looks at it so soon.
+ * A disk that flips a bit of what it is given and says nothing: of copies that are made anew, which are read back.
+ * Where several replicas take a write at once, nobody looks at it so soon.
  */
 export async function spoilCopies(fault: Fault): Promise<void> {
   const { chance, cluster, ward } = fault;

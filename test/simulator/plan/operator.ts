@@ -1,6 +1,7 @@
 /**
  * An operator at work while everything else goes on: drains peers, puts them under maintenance, weighs them anew,
- * removes them for good, changes the number of copies, pauses moves, slows copying down; and asks what would be lost.
+ * removes them for good, changes the number of copies, pauses moves, slows copying down, makes and removes
+ * checkpoints; and asks what would be lost.
  */
 import type { FileClient } from '../../../src/client/file-client.js';
 import type { PeerRecord, SlotRecord } from '../../../src/cluster/map.js';
@@ -8,6 +9,7 @@ import { DfsError } from '../../../src/core/errors.js';
 import type { PeerId } from '../../../src/core/ids.js';
 import type { Seeded } from '../../contract/seeded.js';
 import type { SimCluster } from '../cluster.js';
+import { take, takeBack } from './checkpoints.js';
 import type { Setting } from './plan.js';
 
 export type OperatorWish =
@@ -17,11 +19,25 @@ export type OperatorWish =
   | { readonly of: 'moves'; readonly isPaused: boolean }
   | { readonly of: 'speed'; readonly bytesPerSecond: number }
   | { readonly of: 'removal'; readonly peerAt: number }
-  | { readonly of: 'what-if'; readonly peersAt: readonly number[] };
+  | { readonly of: 'what-if'; readonly peersAt: readonly number[] }
+  | { readonly of: 'checkpoint'; readonly op: 'create' | 'remove' };
+
+const wishes = [
+  'peer',
+  'peer',
+  'weight',
+  'copies',
+  'moves',
+  'speed',
+  'removal',
+  'what-if',
+  'checkpoint',
+  'checkpoint',
+] as const;
 
 export function drawWish(chance: Seeded): OperatorWish {
   const peerAt = chance.below(8);
-  switch (chance.pick(['peer', 'peer', 'weight', 'copies', 'moves', 'speed', 'removal', 'what-if'] as const)) {
+  switch (chance.pick(wishes)) {
     case 'peer':
       return { of: 'peer', op: chance.pick(['drain', 'enable', 'enable', 'maintenance', 'repair'] as const), peerAt };
     case 'weight':
@@ -32,6 +48,8 @@ export function drawWish(chance: Seeded): OperatorWish {
     }
     case 'moves':
       return { of: 'moves', isPaused: chance.isLikely(0.5) };
+    case 'checkpoint':
+      return { of: 'checkpoint', op: chance.pick(['create', 'create', 'create', 'remove'] as const) };
     case 'speed':
       return { of: 'speed', bytesPerSecond: chance.pick([0, 20_000, 2_000_000]) };
     case 'removal':
@@ -62,6 +80,8 @@ export async function wish(client: FileClient, cluster: SimCluster, wanted: Oper
         return remove(client, cluster, peerAt(wanted.peerAt));
       case 'what-if':
         return askWhatIf(client, cluster, [...new Set(wanted.peersAt.map(peerAt))]);
+      case 'checkpoint':
+        return wanted.op === 'create' ? take(client, cluster) : takeBack(client, cluster);
     }
   };
   await perform().catch((error: unknown) => {

@@ -32,6 +32,8 @@ export const points = {
   beaconGranted: 'replica',
   surplusAllowed: 'replica',
   surplusForgotten: 'replica',
+  checkpointCopied: 'peer',
+  checkpointFinished: 'peer',
   mapTaken: 'peer',
   mapDurable: 'peer',
   mapLoaded: 'master',

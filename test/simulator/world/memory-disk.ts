@@ -9,8 +9,9 @@
 import { assert, Bug } from '../../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import { KeyedQueue } from '../../../src/core/keyed-queue.js';
-import type { ByteStore, FileId, IndexStore, SmallFiles } from '../../../src/core/storage.js';
+import type { ByteStore, FileId, IndexCopies, IndexStore, SmallFiles } from '../../../src/core/storage.js';
 import { type DiskWorld, never, pause, SharedSync } from './disk-world.js';
+import { MemoryCopies } from './memory-copies.js';
 import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
 import { type IndexWrite, MemoryIndex } from './memory-index.js';
 
@@ -73,6 +74,7 @@ export class MemoryDisk {
   smallFileFault: DiskFault | undefined;
   readonly skips: SkippedSteps = {};
   readonly index = new MemoryIndex();
+  readonly copies = new MemoryCopies();
   /** As processes see them. */
   readonly files = new Map<FileId, StoredFile>();
   /** Crashes, of a process or of the machine, that met something not synced yet. */
@@ -168,6 +170,11 @@ export class MemoryDisk {
     };
   }
 
+  /** Of the index, as src/io/lmdb-copies.ts. */
+  openCopies(world: DiskWorld): IndexCopies {
+    return this.copies.open(this.index, world);
+  }
+
   openSmallFiles(world: DiskWorld): SmallFiles {
     const queue = new KeyedQueue();
     return {
@@ -185,6 +192,7 @@ export class MemoryDisk {
 
   /** The process, or with `isPowerCut` the machine, stopped in the middle of what it did. */
   crash(fraction: () => number, options: { isPowerCut: boolean; nowMs: number }): void {
+    this.copies.onCrash(fraction);
     const reports = options.isPowerCut ? this.#onPowerCut(fraction, options.nowMs) : this.#onProcessDied(fraction);
     if (reports.some(({ atRisk }) => atRisk)) this.unsyncedCrashes++;
     if (reports.some(({ isLost }) => isLost)) this.lossyCrashes++;
@@ -220,6 +228,7 @@ export class MemoryDisk {
   /** A new, empty folder. */
   wipe(): void {
     this.index.wipe();
+    this.copies.wipe();
     this.#indexState = 'absent';
     this.files.clear();
     this.#folders.clear();

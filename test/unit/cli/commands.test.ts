@@ -95,7 +95,7 @@ describe('commands', () => {
     const status = JSON.parse((await runDfs(cluster, ['status', '--json'])).stdout);
     expect(Object.keys(status)).toEqual([
       ...['clusterId', 'epoch', 'health', 'reasons', 'replicas', 'minInSync', 'uptimeSeconds', 'files', 'bytes'],
-      ...['master', 'peers', 'slots', 'repair'],
+      ...['master', 'peers', 'slots', 'repair', 'moves', 'checkpoints'],
     ]);
     const peer = JSON.parse((await runDfs(cluster, ['peers', '--json'])).stdout);
     expect(Object.keys(peer)).toEqual([
@@ -178,6 +178,7 @@ describe('what people read', () => {
     const unheard = {
       files: null,
       bytes: null,
+      keptBytes: null,
       freeBytes: null,
       totalBytes: null,
       fullness: null,

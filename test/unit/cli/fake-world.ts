@@ -35,6 +35,10 @@ export class FakeCluster {
   health: 'healthy' | 'degraded' | 'unavailable' = 'healthy';
   connectFailure: DfsError | undefined;
   settings: Settings | undefined;
+  /** What a checkpoint holds, and how it came out. */
+  readonly kept = new Map<string, string>();
+  missingSlots: readonly number[] = [];
+  checkpoint: object = {};
   #versions = 0;
 
   put(name: string, text: string | Uint8Array): void {
@@ -125,10 +129,31 @@ export class FakeCluster {
         ...{ exists: this.files.has(name), segments: [] },
       }),
       status: async () => this.#status(),
+      bucket: () => client,
+      bucketName: 'files',
+      checkpoints: { create: async () => this.checkpoint, open: async () => this.#reader() },
       events: async () => [{ seq: 1, at: 'now', epoch: 7, kind: 'peer-up', text: 'p1 \u001b[2J is up', data: {} }],
       close: async () => undefined,
     };
     return client as unknown as FileClient;
+  }
+
+  #reader() {
+    const { kept, missingSlots } = this;
+    async function* files({ prefix = '' }: { prefix?: string }) {
+      for (const [name, text] of kept) if (name.startsWith(prefix)) yield { bucket: 'files', name, size: text.length };
+    }
+    const open = async ({ name }: { name: string }) => {
+      const text = kept.get(name) ?? raise(new DfsError('not-found', `"${name}" is not in the checkpoint`));
+      const stored = { bytes: Buffer.from(text), version: '1.1', contentType: undefined, metadata: {} };
+      return {
+        stat: this.#stat(name, stored),
+        body: (async function* () {
+          yield stored.bytes;
+        })(),
+      };
+    };
+    return { files, open, missingSlots };
   }
 
   async *#list({ prefix = '', limit = 1000 }: ListOptions) {
@@ -150,6 +175,7 @@ export class FakeCluster {
       ...{ master: { address: '127.0.0.1:7420' }, slots: { total: 16, whole: 16, degraded: 0, unavailable: 0 } },
       repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
       moves: { slotsLeft: 0, isPaused: false },
+      checkpoints: { count: 0, keptBytes: 0 },
     };
   }
 }

@@ -53,7 +53,7 @@ describe('repair', () => {
     expect(deepComplaints(cluster)).toEqual([]);
   });
 
-  it('S7: a peer that is back gets its primaries back when it has been up for long enough, without a failed request', async () => {
+  it('S7: a peer gets its primaries back when it has been back for long enough, and no request fails', async () => {
     const scenario = await filled({ peers: 3 });
     const { cluster, world } = scenario;
     await world.runFor(timing.steadyBeforeHandoverMs + 3000);
