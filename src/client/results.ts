@@ -199,8 +199,8 @@ export interface PeerStatus {
   readonly zone: string;
   readonly weight: number;
   /** Of a peer that runs, what is wanted of it: `draining` or `maintenance`. */
-  readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'removed';
-  readonly mode: 'normal' | 'draining' | 'maintenance';
+  readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'set-aside' | 'removed' | 'awaited';
+  readonly mode: 'normal' | 'draining' | 'maintenance' | 'set-aside';
   /** Down for so long that its copies are being made anew on others. */
   readonly isOut: boolean;
   readonly storeId: string;

@@ -11,7 +11,7 @@
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
-import type { ClusterMap, SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, isWaiting, type SlotRecord } from './map.js';
 import type { Placement } from './placement.js';
 import type { SlotPeer } from './slot-changes.js';
 
@@ -81,11 +81,7 @@ export function missingCopies(map: ClusterMap, wanted: Placement): readonly Slot
 }
 
 function upPeers(map: ClusterMap, view: PlannerView): (id: PeerId | undefined) => boolean {
-  const up = new Set(
-    map.peers
-      .filter((peer) => peer.state !== 'down' && peer.state !== 'removed' && view.upSinceMs.has(peer.id))
-      .map((peer) => peer.id),
-  );
+  const up = new Set(map.peers.filter((peer) => isRunning(peer) && view.upSinceMs.has(peer.id)).map((peer) => peer.id));
   return (id) => id !== undefined && up.has(id);
 }
 
@@ -122,6 +118,8 @@ function dropsOf(
   on: { wish: readonly PeerId[]; isUp: (id: PeerId) => boolean; map: ClusterMap; view: PlannerView },
 ): readonly PeerId[] {
   const { wish, isUp, map, view } = on;
+  // Whoever is named there may be who knows most.
+  if (isWaiting(record)) return [];
   const joiners = record.joining.filter((peer) => !wish.includes(peer) || !isUp(peer));
   const hasTaken = (peer: PeerId): boolean => (view.takenEpochOf?.(peer) ?? record.slotEpoch) >= record.slotEpoch;
   const holds = (peer: PeerId): boolean => record.inSync.includes(peer) && isUp(peer) && hasTaken(peer);

@@ -1,10 +1,9 @@
 /**
  * The identities the protocol speaks of, and how each is written down.
  *
- * An epoch is (generation, number) in one safe integer, so that epochs compare with `<`; only a recovery of the map may
- * raise the generation (rule F14), which this version lacks, so it is 0. A version is (slotEpoch at the write,
- * counter): the counter never falls within a term and the epoch rises with every term, so no version ever names two
- * contents (F27).
+ * An epoch is (generation, number) in one safe integer, so that epochs compare with `<`; only a recovery of the map
+ * raises the generation (rule F14). A version is (slotEpoch at the write, counter): the counter never falls within a
+ * term and the epoch rises with every term, so no version ever names two contents (F27).
  */
 import { readU16, readU32, writeU16, writeU32 } from './big-endian.js';
 
@@ -16,9 +15,15 @@ export type Epoch = number;
 export type Address = string; // "host:port"
 
 const generationSize = 2 ** 32;
+/** So that every epoch of the last generation is a safe integer. */
+export const generationMax = 2 ** 21 - 1;
 
 export function toEpoch(parts: { generation: number; number: number }): Epoch {
   return parts.generation * generationSize + parts.number;
+}
+
+export function generationOf(epoch: Epoch): number {
+  return Math.floor(epoch / generationSize);
 }
 
 export interface Version {

@@ -94,6 +94,8 @@ type ReplicaMoment =
 /** What the master does with cluster maps. */
 type MasterMoment =
   | { readonly point: 'mapLoaded'; readonly map: object | undefined }
+  /** Made anew from what peers know, and durable; or peers were given up in such a map. */
+  | { readonly point: 'mapRecovered'; readonly map: object }
   /** Changes that placement wants, on the map they were made for. */
   | { readonly point: 'planned'; readonly before: object; readonly after: object }
   | { readonly point: 'promoting' }

@@ -4,7 +4,7 @@
  * Slots are gathered: one event for each way in which several slots changed alike.
  */
 import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
-import { peerOf } from '../cluster/map.js';
+import { isWaiting, peerOf } from '../cluster/map.js';
 import { settingsOf } from '../cluster/settings.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import type { RequestOf } from '../protocol/messages.js';
@@ -37,6 +37,10 @@ function eventsOfPeer(before: PeerRecord | undefined, after: PeerRecord): readon
     const text = `${peer} came back with a new data folder; what the old one held counts for nothing`;
     return [{ kind: 'peer-replaced', peer, text, data: { ...where, formerStoreId: before.storeId } }];
   }
+  if (before.state === 'awaited' && after.state !== 'awaited') {
+    const text = `${peer} said what it knew before the map was recovered`;
+    return [{ kind: 'peer-answered', peer, text, data: where }];
+  }
   if (before.incarnation !== incarnation) {
     return [{ kind: 'peer-started', peer, text: `${peer} was started again`, data: where }];
   }
@@ -57,6 +61,7 @@ const modeSentences = {
   normal: 'takes part again as any other',
   draining: 'is being drained: its copies move to others',
   maintenance: 'is under maintenance: while it is down nothing is copied anew',
+  'set-aside': 'is set aside: it gets no copies and keeps what it holds',
 } as const;
 
 /** What an operator wants of a peer otherwise than before. */
@@ -201,10 +206,12 @@ export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEve
   return { kind, peer, slots: [...new Set(named.map(({ slot }) => slot))], text, data };
 }
 
-/** Slots that nobody can serve until a holder returns. */
+/** Slots that nobody can serve until a holder returns, or says what it knows. */
 export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
   const down = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
-  return map.slots.flatMap((record, slot) => (record.primary !== undefined && down.has(record.primary) ? [slot] : []));
+  const isLeaderless = (record: SlotRecord): boolean =>
+    isWaiting(record) || (record.primary !== undefined && down.has(record.primary));
+  return map.slots.flatMap((record, slot) => (isLeaderless(record) ? [slot] : []));
 }
 
 const moves: ReadonlySet<EventKind> = new Set(['copy-joining', 'copy-added', 'copy-removed', 'handed-over']);

@@ -213,7 +213,8 @@ export class Master {
     this.#fail(
       new DaemonStop(
         exitCodes.configuration,
-        `${sentence}: this store is not the newest. Start the master over the newest one`,
+        `${sentence}: this store is not the newest. Start the master over the newest one; only if that is lost too, ` +
+          'run dfs-master recover with an empty data folder, while the peers run',
       ),
     );
   }

@@ -8,7 +8,7 @@
 import { type ClusterMap, isRunning, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
-import type { PeerId } from '../core/ids.js';
+import { generationOf, type PeerId } from '../core/ids.js';
 import { LatencyWindow } from '../core/latency-window.js';
 import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
@@ -118,6 +118,8 @@ export class PeerWatch {
       this.#roundTrips.delete(id);
     }
     for (const peer of watched) {
+      // It is asked when it joins, before it may hear of this map: its own is all that tells what it knows (F14).
+      if (peer.state === 'awaited') continue;
       const contact = this.#contacts.get(peer.id);
       if (contact === undefined) this.#contacts.set(peer.id, this.#newContact(map, peer));
       else contact.update(peer);
@@ -240,14 +242,19 @@ export class PeerWatch {
   }
 }
 
-/** A sentence when what a peer knows was never made by the master of `map`. */
+/** A sentence when what a peer knows was made neither by the master of `map` nor by those it was recovered from. */
 export function foreignMapOf(
   map: ClusterMap,
   theirs: { who: string; mapEpoch: number; lineage?: string | undefined },
 ): string | undefined {
   const { who, mapEpoch, lineage } = theirs;
+  if (generationOf(mapEpoch) > generationOf(map.epoch)) {
+    return `${who} follows a map that was recovered from the peers since this master's was lost or put away`;
+  }
   if (mapEpoch > map.epoch) return `${who} knows map ${mapEpoch}, newer than the ${map.epoch} in this master's store`;
   if (mapEpoch === 0 || lineage === undefined || lineage === map.lineage) return undefined;
+  // It follows what this map was recovered from, or would if it were asked: it takes a map of this lineage, or says no.
+  if (generationOf(mapEpoch) < generationOf(map.epoch)) return undefined;
   return `${who} follows a map of lineage ${lineage}, this master's is ${map.lineage}`;
 }
 

@@ -100,7 +100,8 @@ export function buildEngine(parts: EngineParts): Engine {
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
   const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });
-  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
+  const mapDurable = (): Promise<void> => maps.makeDurable();
+  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap, mapDurable });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
   const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const commits = new Commits({
@@ -110,15 +111,17 @@ export function buildEngine(parts: EngineParts): Engine {
     me: () => me.peerId ?? '',
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
+    mapDurable,
   });
   const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
-  const kept = { index, copies, commits, repair, checkpoints, salvage };
+  const kept = { index, commits, repair, checkpoints };
   const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
   const damage = new Damage({
     ...shared,
     environment,
     store: parts.index,
+    copies,
     replica,
     report: (report) => master.report(report),
     onFailure: parts.onFailure,
@@ -130,8 +133,8 @@ export function buildEngine(parts: EngineParts): Engine {
     replica,
     calls,
     uploads,
-    writes: new WritePath({ ...shared, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...parts, ...shared, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
+    reads: new ReadPath({ ...parts, ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
     checkpointReads: new CheckpointReads({ environment, checkpoints, copies }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
@@ -139,7 +142,13 @@ export function buildEngine(parts: EngineParts): Engine {
     surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
     salvage,
     sweeper: new Sweeper({
-      ...{ ...shared, store: parts.index, bytes: parts.bytes, uploads, oldIds },
+      ...shared,
+      store: parts.index,
+      bytes: parts.bytes,
+      copies,
+      salvage,
+      uploads,
+      oldIds,
       sweepAfterMs: parts.sweepAfterMs,
     }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },

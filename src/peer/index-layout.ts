@@ -12,7 +12,7 @@
  * sweeps    due time u64, entry key → what to look at then
  * surplus   slot u16 → since when this copy is not wanted
  * damaged   entry key → since when its copy here is known to be bad
- * meta      name → value: store id, the last map accepted
+ * meta      name → value: store id, the last map accepted, the lineage promised to a recovery
  */
 import {
   readF64,

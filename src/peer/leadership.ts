@@ -24,6 +24,8 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   readonly master: MasterLink;
   readonly oldIds: OldIds;
   currentMap(): ClusterMap | undefined;
+  /** Resolves when the newest map is durable here. */
+  mapDurable(): Promise<void>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -243,10 +245,14 @@ export class Leadership {
 
   /** While others are on their way, it waits a little for them; the last one takes all with it. */
   async #askToAdd(led: LedSlot, peer: PeerId, storeId: StoreId): Promise<void> {
+    // Of before any wait: what was compared is of this record, and of no later one.
+    const fence = led.fence();
     this.#inStep += 1;
     const underWay = [...this.#joins.values()].reduce((sum, queue) => sum + queue.runningCount, 0);
     try {
-      await this.#parts.master.change([{ ...led.fence(), op: 'add', peer, storeId }], underWay <= this.#inStep);
+      // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
+      await this.#parts.mapDurable();
+      await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId }], underWay <= this.#inStep);
     } finally {
       this.#inStep -= 1;
     }

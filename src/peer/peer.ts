@@ -85,6 +85,7 @@ export class Peer {
   #lastClientMs = Number.NEGATIVE_INFINITY;
   /** As the master told last. */
   #slowPeers: ReadonlySet<PeerId> = new Set();
+  #pingedAtMs: number | undefined;
 
   static async start(environment: Environment, stores: PeerStores, options: PeerOptions): Promise<Peer> {
     const peer = new Peer(environment, stores, options);
@@ -105,7 +106,8 @@ export class Peer {
     this.#callers = new Callers(clock, stores.folder.identity);
     this.#admission = new Admission(options);
     this.#lag = new LoopLag(clock);
-    this.#maps = new MapKeeper(this.#index, clock, {
+    const { storeId } = stores.folder.identity;
+    this.#maps = new MapKeeper({ store: this.#index, storeId }, clock, {
       onMap: (map) => this.#onMap(map),
       onDurable: (map) => this.#onDurableMap(map),
     });
@@ -288,6 +290,7 @@ export class Peer {
         checkpoints: this.#checkpoints,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
+        onLookBack: () => this.#onLookBack(),
         acceptMap: (encoded) => this.#maps.accept(encoded),
       },
       request,
@@ -300,6 +303,7 @@ export class Peer {
   #onPing(request: Incoming<'ping'>): ReplyOf<'ping'> {
     this.#clock.onTold(request.header.clusterMs);
     this.#slowPeers = new Set(request.header.slow);
+    this.#pingedAtMs = this.#environment.clock.monotonicMs();
     const { freeBytes, totalBytes } = this.#admission.space;
     let files = 0;
     let logicalBytes = 0;
@@ -324,6 +328,15 @@ export class Peer {
       damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
       keptBytes: this.#checkpoints.indexBytes + (this.#engine?.sweeper.keptBytes ?? 0),
+    };
+  }
+
+  #onLookBack(): ReplyOf<'look-back'> {
+    const pingedMs = this.#pingedAtMs;
+    return {
+      promised: this.#maps.promisedGeneration,
+      ...(pingedMs === undefined ? {} : { masterMs: Math.floor(this.#environment.clock.monotonicMs() - pingedMs) }),
+      ...(this.#clock.isTold ? { clusterMs: this.#clock.nowMs() } : {}),
     };
   }
 

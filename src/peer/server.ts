@@ -18,6 +18,7 @@ export interface ServerParts {
   readonly checkpoints: Checkpoints;
   engine(): Engine | undefined;
   onPing(request: Incoming<'ping'>): ReplyOf<'ping'>;
+  onLookBack(): ReplyOf<'look-back'>;
   acceptMap(encoded: Uint8Array): Promise<void>;
 }
 
@@ -64,6 +65,10 @@ export async function serve(parts: ServerParts, request: AnyIncoming): Promise<O
       return replied(parts.onPing(request));
     case 'push-map':
       return onPushedMap(parts, request);
+    case 'look-back':
+      return { header: parts.onLookBack(), payload: parts.maps.encoded };
+    case 'promise-lineage':
+      return { payload: await parts.maps.promise(request.header) };
     case 'map':
       return onMapAsked(parts, request);
     case 'checkpoint-step':

@@ -16,8 +16,8 @@ const addressBytesMax = 255;
 const membersMax = limits.peersMax;
 
 /** Positions are part of the format: add at the end. */
-const states: readonly PeerState[] = ['up', 'down', 'removed'];
-const modes: readonly PeerMode[] = ['normal', 'draining', 'maintenance'];
+const states: readonly PeerState[] = ['up', 'down', 'removed', 'awaited'];
+const modes: readonly PeerMode[] = ['normal', 'draining', 'maintenance', 'set-aside'];
 
 const encoded = new WeakMap<ClusterMap, Uint8Array>();
 

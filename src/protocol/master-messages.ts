@@ -1,6 +1,7 @@
 /**
  * What is said to the master and by it: by peers, to peers, by clients and operators.
  */
+import { generationMax } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { count, flag, list, measure, object, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
@@ -108,6 +109,27 @@ export const masterMessages = {
   },
   /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
   'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
+  /** Before a recovery: what lineages this peer has heard of. Reply payload: the newest map, if it has any. */
+  'look-back': {
+    kind: 74,
+    from: ['master'],
+    request: {},
+    /**
+     * `promised`: the generation of the recovery that was answered last. `masterMs`: since a master pinged it.
+     * `clusterMs`: the cluster's clock, if a master has told it.
+     */
+    reply: { promised: count(generationMax), masterMs: optional(count()), clusterMs: optional(count()) },
+  },
+  /**
+   * From now on this peer takes no map of another lineage, but of a higher generation that it has promised (F14). Reply
+   * payload: the newest map it has accepted until then, durable.
+   */
+  'promise-lineage': {
+    kind: 75,
+    from: ['master'],
+    request: { generation: count(generationMax), lineage: id },
+    reply: {},
+  },
   /**
    * One step of making a checkpoint, in this order, each asked of all peers when all have answered the one before.
    * `hold`: takes the payload, a map, and removes nothing from now on that a checkpoint may need, until the last step

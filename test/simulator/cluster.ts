@@ -2,12 +2,16 @@
  * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
  */
 import type { ClusterMap, PeerRecord } from '../../src/cluster/map.js';
+import { type Environment, sleep } from '../../src/core/environment.js';
+import { isRefusal } from '../../src/core/errors.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import { limits } from '../../src/core/limits.js';
 import type { Probe } from '../../src/core/probe.js';
+import type { SmallFiles } from '../../src/core/storage.js';
 import type { CheckpointTimer } from '../../src/master/checkpoints.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
+import { recover } from '../../src/master/recovery.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
 import { isComplete, type SlotStatus } from './checks/invariants-loss.js';
@@ -70,6 +74,11 @@ export class SimCluster {
   readonly #runningPeers = new Map<SimHost, Peer>();
   /** Complete checkpoints that were made and not removed. */
   readonly taken: Taken[] = [];
+  /** Its data folder is gone: with its next start the map is recovered from the peers. */
+  isMasterLost = false;
+  wasRecovered = false;
+  /** Peers that the operator who recovers does not wait for. */
+  givenUp: readonly PeerId[] = [];
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
 
@@ -229,6 +238,8 @@ export class SimCluster {
     const { replicas = 2, minInSync = 1, slots = 8, repairGraceMs = 500, quarantineMs = 3000 } = this.options;
     return async (environment, { disk, world }, onFatal): Promise<Started> => {
       const files = disk.openSmallFiles(world);
+      this.#running = undefined;
+      if (this.isMasterLost) await this.#recover(environment, files);
       const master = await Master.start(
         environment,
         { maps: embeddedMapStore(files), files },
@@ -240,6 +251,26 @@ export class SimCluster {
       this.#running = master;
       return master;
     };
+  }
+
+  /** As an operator who tries until some peer answers, and gives up those whose disks are gone. */
+  async #recover(environment: Environment, files: SmallFiles): Promise<void> {
+    const stores = () => ({ maps: embeddedMapStore(files), files });
+    let map = await stores().maps.load();
+    while (map === undefined) {
+      const peers = this.joined.map((host) => `${host.name}:${this.#portOf(host, false)}`);
+      try {
+        ({ map } = await recover(environment, stores(), { peers, acceptMissing: [] }));
+      } catch (error) {
+        if (!isRefusal(error, 'unavailable', 'conflict', 'no-space')) throw error;
+        await sleep(environment.clock, 500);
+      }
+    }
+    const gone = map.peers.filter(({ state, storeId }) => state === 'awaited' && this.monitor.isGone(storeId));
+    const acceptMissing = [...gone.map(({ id }) => id), ...this.givenUp];
+    if (acceptMissing.length > 0) await recover(environment, stores(), { peers: [], acceptMissing });
+    this.isMasterLost = false;
+    this.wasRecovered = true;
   }
 
   #placeOf(at: number): { zone: string; weight: number } {

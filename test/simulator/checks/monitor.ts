@@ -6,7 +6,7 @@
  * the newest durable map from then on; so a loss is seen when it becomes possible, not when somebody reads. Nothing is
  * decided here by what a program believes, but for its own claim that it may answer.
  */
-import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import { type ClusterMap, isWaiting, peerOf } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber, StoreId } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
 import { lostSlots } from './invariants-loss.js';
@@ -120,6 +120,9 @@ export class Monitor {
       case 'mapLoaded':
         this.#onMapLoaded(moment.map as ClusterMap | undefined);
         break;
+      case 'mapRecovered':
+        this.#follow(moment.map as ClusterMap);
+        break;
       case 'mapChanging':
         this.#onMapChanging(moment.before as ClusterMap | undefined, moment.after as ClusterMap);
         break;
@@ -173,8 +176,11 @@ export class Monitor {
     this.#follow(after);
   }
 
-  #follow(map: ClusterMap): void {
+  #follow(made: ClusterMap): void {
     const before = this.#map;
+    // Where a recovered slot waits, nobody was given anything: what counts is the record of before, which may be newer.
+    const slots = made.slots.map((record, slot) => (isWaiting(record) ? (before?.slots[slot] ?? record) : record));
+    const map = { ...made, slots };
     this.#map = map;
     this.#madeBy.set(map.epoch, map.masterIncarnation);
     this.#noteDrops(before, map);

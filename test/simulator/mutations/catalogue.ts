@@ -13,6 +13,7 @@ import { masterMutations } from './master.js';
 import type { Mutation } from './mutation.js';
 import { operationMutations } from './operations.js';
 import { promiseMutations } from './promises.js';
+import { recoveryMutations } from './recovery.js';
 import { requestMutations } from './requests.js';
 import { storageMutations } from './storage.js';
 import { sweepingMutations } from './sweeping.js';
@@ -29,5 +30,6 @@ export const mutations: readonly Mutation[] = [
   ...masterMutations,
   ...operationMutations,
   ...checkpointMutations,
+  ...recoveryMutations,
   ...storageMutations,
 ];

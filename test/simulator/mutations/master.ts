@@ -84,6 +84,11 @@ export const masterMutations: readonly Mutation[] = [
         replace: 'if (false) {',
       },
       {
+        file: 'src/master/arrivals.js',
+        find: 'if (isUnknown && join.lineage !== undefined && join.lineage !== current.lineage) {',
+        replace: 'if (false) {',
+      },
+      {
         file: 'src/master/server.js',
         find: 'if (this.#master.map === undefined && strange !== undefined)',
         replace: 'if (false)',

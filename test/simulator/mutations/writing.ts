@@ -38,13 +38,13 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/commit.js',
-        find: 'const [staged, replicated] = await Promise.allSettled([staging, replication.replicated]);',
+        find: 'const [staged, replicated] = await Promise.allSettled([staging, complete]);',
         replace: `const early = Promise.resolve(staging).then(async (placed) => {
             const entry = { ...first, placed };
             await index.write(led.fence(), [entry, ...others.map((each) => ({ ...each, placed: noPlace }))], mark);
             return placed;
           });
-          const [staged, replicated] = await Promise.allSettled([early, replication.replicated]);`,
+          const [staged, replicated] = await Promise.allSettled([early, complete]);`,
       },
     ],
     focus: losingPrimaries,

@@ -1,7 +1,9 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
+import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
 import { sameBytes } from '../../../src/core/checksum.js';
+import type { PeerId } from '../../../src/core/ids.js';
 import { bodyOf, decodeValue } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
 import { decodeHeader } from '../../../src/peer/segment-file.js';
@@ -54,7 +56,7 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
   const { starts } = host;
   await fault.sleep(isSoon ? chance.between(1, 300) : chance.between(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
-  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
+  const isElsewhere = map?.slots.every((record) => !isWaiting(record) && !isLastOn(record, peer.id)) === true;
   const isLost = isElsewhere && !ward.isRotting && host.starts === starts;
   if (isLost) lose(host);
   host.start();
@@ -62,6 +64,10 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
   while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
+}
+
+function isLastOn({ inSync }: SlotRecord, peer: PeerId): boolean {
+  return inSync.includes(peer) && inSync.length === 1;
 }
 
 /** The host's store, which nobody needs: its process is back before anybody may have noticed. */
@@ -91,7 +97,7 @@ export async function loseDisk(fault: Fault): Promise<void> {
  */
 async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => void)[]): Promise<void> {
   const { chance, cluster, ward } = fault;
-  const isCopied = cluster.map?.slots.every(({ inSync }) => inSync.length > 1) === true;
+  const isCopied = cluster.map?.slots.every((record) => !isWaiting(record) && record.inSync.length > 1) === true;
   if (ward.isRotting || ward.isWounded || !isCopied) return;
   const host = chance.isLikely(0.7) ? fault.aPrimary() : fault.anyPeer();
   ward.isRotting = true;

@@ -37,7 +37,7 @@ export class Faults {
   readonly #steps: readonly FaultStep[];
 
   constructor(cluster: SimCluster, steps: readonly FaultStep[]) {
-    this.#ward = new Ward(cluster);
+    this.#ward = new Ward(cluster, steps);
     this.#steps = steps;
   }
 
@@ -98,6 +98,40 @@ async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => 
   master.mayRefuseToRun = false;
   ward.isMasterOld = false;
   master.start();
+}
+
+/** The master's disk is gone, and the map is recovered from whichever peers answer then. */
+async function loseMaster(fault: Fault): Promise<void> {
+  const { cluster, chance, ward } = fault;
+  const { master } = cluster;
+  if (cluster.map === undefined || cluster.isMasterLost || ward.isWounded || ward.mayLoseDisks) return;
+  // A second recovery that reaches nobody who has heard of the first makes a rival of its map; an operator would see.
+  if (cluster.wasRecovered && !cluster.isWhole()) return;
+  cluster.isMasterLost = true;
+  master.crash({ isHost: chance.isLikely(0.5) });
+  master.wipe();
+  await fault.sleep(chance.between(1, 2000));
+  master.start();
+}
+
+/**
+ * A replica is away for so long that its primary goes on without it; then the primary is gone with the master, and who
+ * comes back and answers the recovery knows less.
+ */
+async function loseMasterWithPrimary(fault: Fault): Promise<void> {
+  const { cluster, chance } = fault;
+  const primary = fault.aPrimary();
+  const replica = chance.pick(cluster.joined.filter((host) => host !== primary));
+  if (replica === undefined) return;
+  replica.crash();
+  await fault.sleep(chance.between(300, 1500));
+  primary.crash();
+  const lost = loseMaster(fault);
+  replica.start();
+  await lost;
+  // A recovery waits for the last master's pings to end.
+  await fault.sleep(chance.between(1500, 5000));
+  primary.start();
 }
 
 const acts = {
@@ -180,6 +214,8 @@ const acts = {
     host.start();
   },
   join: async (fault) => fault.cluster.spares.find(({ starts }) => starts === 0)?.start(),
+  'lose-master': loseMaster,
+  'lose-master-with-primary': loseMasterWithPrimary,
   wipe,
   'lose-index': loseIndex,
   'lose-disk': loseDisk,
@@ -237,5 +273,11 @@ export function isAtPoint(kind: FaultKind): boolean {
   return kind === 'crash-at-point' || kind === 'pause-at-point' || kind === 'slow-at-point';
 }
 
-/** Those that leave a good copy of everything. */
-export const faultKinds = (Object.keys(acts) as FaultKind[]).filter((kind) => kind !== 'lose-disk');
+function isLossOfTheMaster(kind: FaultKind): boolean {
+  return kind === 'lose-master' || kind === 'lose-master-with-primary';
+}
+
+/** Those that leave a good copy of everything, and the map with the master. */
+export const faultKinds = (Object.keys(acts) as FaultKind[]).filter(
+  (kind) => kind !== 'lose-disk' && !isLossOfTheMaster(kind),
+);

@@ -37,6 +37,7 @@ export const points = {
   mapTaken: 'peer',
   mapDurable: 'peer',
   mapLoaded: 'master',
+  mapRecovered: 'master',
   planned: 'master',
   promoting: 'master',
   mapChanging: 'master',

@@ -60,7 +60,7 @@ function commitsOf(settled: PeerId[], settle: (peer: PeerId) => Promise<number> 
     return settle(peer);
   };
   const comparison = { settleKey } as unknown as Comparison;
-  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1 };
+  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1, mapDurable: async () => undefined };
   return { commits: new Commits({ index, copies, comparison, ...parts }), written };
 }
 
