@@ -19,7 +19,9 @@ wait_whole
 # On purpose, so that nobody begins to copy what it held before the repair's grace is over.
 stop peer2
 (fill --tag second --every $((files / 100))) || complain 'The changes were not made'
-exchanged() { ip netns exec "$netns-peer2" cat /sys/class/net/eth0/statistics/{rx,tx}_bytes | awk '{sum += $1} END {print sum}'; }
+exchanged() {
+  ip netns exec "$netns-peer2" cat /sys/class/net/eth0/statistics/{rx,tx}_bytes | awk '{sum += $1} END {print sum}'
+}
 before=$(exchanged)
 start peer2
 wait_whole
@@ -31,7 +33,8 @@ dfs events --json >"$work/events"
 took=$(node -e "
   const lines = require('fs').readFileSync(process.argv[1], 'utf8').trim().split('\n').map((line) => JSON.parse(line));
   const returned = lines.findLast(({ kind, peer }) => kind === 'peer-started' && peer === '$(id_of peer2)');
-  const healthy = lines.find(({ seq, kind, data }) => seq > returned.seq && kind === 'health' && data.health === 'healthy');
+  const later = lines.filter(({ seq, kind }) => seq > returned.seq && kind === 'health');
+  const healthy = later.find(({ data }) => data.health === 'healthy');
   console.log(new Date(healthy.at) - new Date(returned.at));" "$work/events") || took=
 [[ -n $took && $took -le 2000 ]] || complain "In sync only after ${took:-?} ms"
 share=$(awk -v moved=$((after - before)) -v data=$((files * bytes)) 'BEGIN {printf "%.2f", 100 * moved / data}')
