@@ -10,6 +10,7 @@ import { assert, Bug } from '../../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import { KeyedQueue } from '../../../src/core/keyed-queue.js';
 import type { ByteStore, FileId, IndexCopies, IndexStore, SmallFiles } from '../../../src/core/storage.js';
+import { never, pause, SharedSync } from './disk-time.js';
 import { MemoryCopies } from './memory-copies.js';
 import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
 import { type IndexWrite, MemoryIndex } from './memory-index.js';
@@ -364,46 +365,4 @@ export class MemoryDisk {
     this[name] = undefined;
     return fault;
   }
-}
-
-/** One sync of a folder serves everyone who asked before it began, as src/io/folder-sync.ts has it. */
-class SharedSync {
-  readonly #world: DiskWorld;
-  readonly #folder: CachedFolder;
-  #running: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
-
-  constructor(world: DiskWorld, folder: CachedFolder) {
-    this.#world = world;
-    this.#folder = folder;
-  }
-
-  run(): Promise<void> {
-    if (this.#running === undefined) return this.#start();
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      return this.#start();
-    });
-    return this.#next;
-  }
-
-  #start(): Promise<void> {
-    const onSynced = this.#folder.beginSync();
-    this.#running = pause(this.#world, this.#world.syncMs()).then(() => {
-      if (this.#world.isDead()) return never<void>();
-      this.#running = undefined;
-      onSynced();
-      return undefined;
-    });
-    return this.#running;
-  }
-}
-
-function pause(world: DiskWorld, delayMs: number): Promise<void> {
-  return new Promise((resolve) => world.after(delayMs, resolve));
-}
-
-/** What a dead process waits for. */
-function never<T>(): Promise<T> {
-  return new Promise(() => undefined);
 }
