@@ -38,23 +38,4 @@ export const checkpointMutations: readonly Mutation[] = [
     edits: [{ file: 'src/peer/checkpoints.js', find: 'await this.#addArrived(hold, copy);', replace: '' }],
     focus: comingAndGoing,
   },
-  {
-    name: 'sweeps-go-on-during-a-checkpoint',
-    rules: ['F13'],
-    breaks: 'Segments of a file that was copied with its record go before their own index is copied.',
-    edits: [
-      {
-        file: 'src/peer/uploads.js',
-        find: 'if (this.#parts.checkpoints.isHolding) return nowMs + askTimeoutMs;',
-        replace: '',
-      },
-      // What a copy names is kept once it is there; this is about what was gone by then.
-      {
-        file: 'src/peer/sweeper.js',
-        find: 'row.dueMs > clock.nowMs() || checkpoints.isHolding',
-        replace: 'row.dueMs > clock.nowMs()',
-      },
-    ],
-    focus: comingAndGoing,
-  },
 ];
