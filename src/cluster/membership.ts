@@ -9,7 +9,7 @@ import { assertDefined } from '../core/assert.js';
 import { refuse } from '../core/errors.js';
 import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import { type ClusterMap, isRunning, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from './map.js';
 import { checkCopies } from './settings.js';
 import { without, withSlots, withTerm } from './slot-record.js';
 
@@ -198,16 +198,6 @@ export function withPromotions(map: ClusterMap, answered: Answered): ClusterMap 
     if (successor === undefined) return record;
     return without(withTerm(record, { primary: successor, epoch }), { peer: primary, epoch });
   });
-}
-
-/**
- * Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers.
- */
-export function promotableSlotCount(map: ClusterMap): number {
-  const running = new Set(map.peers.filter(isRunning).map((peer) => peer.id));
-  const isUp = (id: PeerId): boolean => running.has(id);
-  return map.slots.filter((record) => record.primary !== undefined && !isUp(record.primary) && record.inSync.some(isUp))
-    .length;
 }
 
 /**

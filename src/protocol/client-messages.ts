@@ -127,6 +127,20 @@ export const clientMessages = {
     reply: { state: oneOf('ok', 'missing', 'damaged') },
   },
 
-  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. Reply payload: JSON. */
-  scrub: { kind: 19, from: ['client'], request: { start: flag() }, reply: {} },
+  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. */
+  scrub: {
+    kind: 19,
+    from: ['client'],
+    request: { start: flag() },
+    reply: {
+      isRunning: flag(),
+      /** Of the pass that runs, or of the last one; times by the cluster's clock, 0 for never. */
+      startedMs: count(),
+      /** Everything there was read since then, and verified or written down as bad. */
+      allSinceMs: count(),
+      entries: count(),
+      bytes: count(),
+      bad: count(),
+    },
+  },
 } as const satisfies Record<string, Message>;

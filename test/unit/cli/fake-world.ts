@@ -3,6 +3,7 @@
 import { runProgram, type World } from '../../../src/cli/program.js';
 import type { Settings } from '../../../src/cli/settings.js';
 import type { FileClient } from '../../../src/client/file-client.js';
+import type { ClusterSettings } from '../../../src/client/operations.js';
 import type { GetOptions, ListOptions, PutOptions, Receipt, ReceivedFile } from '../../../src/client/results.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { OutputClosed } from '../../../src/core/local-machine.js';
@@ -35,6 +36,8 @@ export class FakeCluster {
   health: 'healthy' | 'degraded' | 'unavailable' = 'healthy';
   connectFailure: DfsError | undefined;
   settings: Settings | undefined;
+  /** What operators asked for. */
+  readonly changes: ClusterSettings[] = [];
   #versions = 0;
 
   put(name: string, text: string | Uint8Array): void {
@@ -119,6 +122,12 @@ export class FakeCluster {
       }),
       status: async () => this.#status(),
       events: async () => [{ seq: 1, at: 'now', epoch: 7, kind: 'peer-up', text: 'p1 \u001b[2J is up', data: {} }],
+      operations: {
+        changeCluster: async (settings: ClusterSettings) => {
+          this.changes.push(settings);
+          return { isDryRun: false, isChanged: true, epoch: 8, moves: { copies: 0 } };
+        },
+      },
       close: async () => undefined,
     };
     return client as unknown as FileClient;
@@ -159,6 +168,8 @@ export interface Ran {
 
 export interface RunOptions {
   readonly stdin?: string;
+  /** Somebody sits there and answers every question so. */
+  readonly answer?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly config?: Readonly<Record<string, unknown>>;
   /** The reader of stdout goes away after so many writes. */
@@ -183,12 +194,12 @@ export async function runDfs(cluster: FakeCluster, argv: readonly string[], opti
       output: sink(stdout, options.closeAfterWrites),
       notes: sink(stderr),
       input: {
-        isTerminal: false,
+        isTerminal: options.answer !== undefined,
         async *read() {
           yield Buffer.from(options.stdin ?? '');
         },
       },
-      ask: async () => 'y',
+      ask: async () => options.answer ?? raise(new Error('Nobody is there to be asked')),
       startLiveLine: async () => ({ show: () => undefined, stop: () => undefined }),
       onInterrupt(handler) {
         options.onStart?.(handler);

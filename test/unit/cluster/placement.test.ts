@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { boundsOf } from '../../../src/cluster/leaders.js';
 import type { PeerRecord } from '../../../src/cluster/map.js';
-import { leastMovedCopies, movedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
+import { leastMovedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
 import { emptyRing, stepsTo, tokensOf, tokensOfSlots, withTokens } from '../../../src/cluster/ring.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
 
@@ -9,6 +9,11 @@ function primaryCounts(placement: Placement): Map<string, number> {
   const counts = new Map<string, number>();
   for (const [primary] of placement) if (primary !== undefined) counts.set(primary, (counts.get(primary) ?? 0) + 1);
   return counts;
+}
+
+/** Copies that `after` wants and `before` has not. */
+function movedCopies(before: Placement, after: Placement): number {
+  return after.reduce((sum, wanted, slot) => sum + wanted.filter((peer) => !before[slot]?.includes(peer)).length, 0);
 }
 
 /** Peers at random addresses, zones and weights. */
@@ -209,7 +214,7 @@ describe('movement', () => {
     }
   });
 
-  test('what was moved and what must be are counted', () => {
+  test('what must be moved at least is counted', () => {
     const before = [
       ['a', 'b'],
       ['a', 'b'],
@@ -220,9 +225,7 @@ describe('movement', () => {
       ['b', 'a'],
       ['c', 'b'],
     ];
-    expect(movedCopies(before, after)).toBe(2);
     expect(leastMovedCopies(before, after)).toBe(2);
-    expect(movedCopies([['a'], ['b']], [['b'], ['a']])).toBe(2);
     expect(leastMovedCopies([['a'], ['b']], [['b'], ['a']])).toBe(0);
   });
 });
