@@ -1,4 +1,4 @@
-/** How a command that destroys something makes sure that it is meant: it asks on a terminal, elsewhere it needs --yes. */
+/** How a command that destroys something makes sure that it is meant: it asks on a terminal, or needs --yes. */
 import { type Context, toggle, usage } from './command.js';
 
 export const yesOption = toggle('do not ask', 'y');

@@ -1,7 +1,7 @@
 /**
  * The program `dfs-master`: its settings, its data folder, and the events command.
  */
-import { runCommand } from '../io/daemon-process.js';
+import { nodeVersion, runCommand } from '../io/daemon-process.js';
 import { openSmallFiles } from '../io/small-files.js';
 import { embeddedMapStore } from '../master/map-store.js';
 import { Master } from '../master/master.js';
@@ -24,6 +24,7 @@ export async function main(
         slotCount: settings.slots,
         repairGraceMs: settings['repair-grace'],
         quarantineMs: settings.quarantine,
+        nodeVersion,
         onFatal,
         onEvent: eventCommand(settings['on-event'], world.log),
       },

@@ -18,6 +18,7 @@ import { type Address, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
+import type { ReplyOf } from '../protocol/messages.js';
 import { Commits } from './commits.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
@@ -40,6 +41,8 @@ export interface MasterOptions {
   /** Followed at every start. */
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
+  /** For `dfs doctor`. */
+  readonly nodeVersion: string;
   /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
   onFatal(error: unknown): void;
   /** For a command run at each event. */
@@ -166,6 +169,10 @@ export class Master {
 
   status(): object {
     return toStatus(this.#statusView());
+  }
+
+  examined(): ReplyOf<'examine-master'> {
+    return { wallMs: Math.floor(this.environment.clock.wallMs()), node: this.options.nodeVersion };
   }
 
   #statusView(): StatusView {

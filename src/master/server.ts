@@ -19,7 +19,7 @@ import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
 import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
-import { eventOfReport } from './map-events.js';
+import { eventOfReport, eventsOfCopies } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
 import type { Operations } from './operations.js';
@@ -120,6 +120,8 @@ export class MasterServer {
         return Promise.resolve({ payload: Buffer.from(JSON.stringify(this.#master.status())) });
       case 'events':
         return this.#events(request);
+      case 'examine-master':
+        return Promise.resolve({ header: this.#master.examined() });
       case 'change-peer':
         return this.#operate((operations) => operations.changePeer(request.header));
       case 'change-cluster':
@@ -165,10 +167,13 @@ export class MasterServer {
   async #change({ header, session }: Incoming<'change'>): Promise<Outgoing> {
     await this.#untilReady();
     const by = this.#identityOf(session);
-    await this.#master.commits.change((map) => {
+    const { result: added } = await this.#master.commits.change((map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
-      return { map: applyChanges(map, { by: by.peer, changes: header.changes }).map, result: undefined };
+      const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes: header.changes });
+      const done = header.changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done');
+      return { map: after, result: done };
     });
+    for (const event of eventsOfCopies(by.peer, added)) this.#master.addEvent(event);
     return this.#mapAnswer();
   }
 

@@ -94,7 +94,7 @@ export class Leadership {
   async #lead(led: LedSlot): Promise<void> {
     while (led.phase === 'levelling') {
       try {
-        await level({ ...this.#parts, askRemoval: (of, peer) => this.#change(of, 'remove', peer) }, led);
+        await level({ ...this.#parts, askRemoval: (of, peer) => this.#remove(of, peer) }, led);
       } catch (error) {
         if (!isRefusal(error)) throw error;
         const { log, clock } = this.#parts.environment;
@@ -217,7 +217,7 @@ export class Leadership {
           canRun: () => this.#links.get(peer)?.isUp === true,
           run: (each) => this.#join(each, peer),
           isWanted: (each) => isStillJoining(each, peer),
-          onDrained: (copied) => this.#onCopied(peer, copied),
+          onDrained: (copied) => this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again'),
         });
         this.#joins.set(peer, queue);
       }
@@ -225,22 +225,18 @@ export class Leadership {
     }
   }
 
-  #onCopied(peer: PeerId, copied: Settled & { slots: number }): void {
-    this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again');
-    if (copied.keys > 0) this.#parts.master.report({ kind: 'copies-made', to: peer, ...copied });
-  }
-
   #joiningParts(): JoiningParts {
     return {
       comparison: this.#parts.comparison,
       oldIds: this.#parts.oldIds,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
-      ask: ({ led, op, peer, storeId }) => this.#change(led, op, peer, storeId),
+      ask: ({ led, op, peer, storeId, copied }) =>
+        this.#parts.master.change([{ ...led.fence(), op, peer, storeId, ...copied }]),
     };
   }
 
-  #change(led: LedSlot, op: 'add' | 'remove', peer: PeerId, storeId?: StoreId): Promise<void> {
-    return this.#parts.master.change([{ ...led.fence(), op, peer, ...(storeId === undefined ? {} : { storeId }) }]);
+  #remove(led: LedSlot, peer: PeerId): Promise<void> {
+    return this.#parts.master.change([{ ...led.fence(), op: 'remove', peer }]);
   }
 
   async #join(led: LedSlot, peer: PeerId): Promise<Settled> {
@@ -253,7 +249,7 @@ export class Leadership {
       if (!isRefusal(error)) this.#parts.onFailure(error);
       // A full or failing joiner must not fail the writes of the slot, nor keep others from joining or its sweeps from
       // going on: give it up; the planner tries again, later each time.
-      if (isStillJoining(led, peer)) await this.#change(led, 'remove', peer).catch(unlessStopped);
+      if (isStillJoining(led, peer)) await this.#remove(led, peer).catch(unlessStopped);
       await sleep(clock, retryMs);
     }
     return copied;

@@ -38,6 +38,8 @@ export interface PeerOptions {
   readonly replacedGraceMs: number;
   readonly maxFileBytes: number;
   readonly maxUploads: number;
+  /** For `dfs doctor`. */
+  readonly nodeVersion: string;
   /** Whether the data folder is still the one that was opened. */
   stillThere(): boolean;
   /** Ends the process: it can promise nothing any more. */
@@ -261,6 +263,7 @@ export class Peer {
         maps: this.#maps,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
+        onExamined: () => this.#examined(),
         acceptMap: (encoded) => this.#maps.accept(encoded),
       },
       request,
@@ -293,6 +296,21 @@ export class Peer {
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
       damaged: this.#engine?.damage.count() ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
+    };
+  }
+
+  #examined(): ReplyOf<'examine-peer'> {
+    const { freeBytes, totalBytes } = this.#admission.space;
+    return {
+      wallMs: Math.floor(this.#environment.clock.wallMs()),
+      node: this.#options.nodeVersion,
+      lagMs: this.#lag.recentWorstMs,
+      freeBytes: Math.floor(freeBytes),
+      totalBytes: Math.floor(totalBytes),
+      reserveBytes: Math.floor(this.#admission.reserveBytes),
+      damaged: this.#engine?.damage.count() ?? 0,
+      verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
+      isJoined: this.#master.isConnected,
     };
   }
 

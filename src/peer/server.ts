@@ -16,6 +16,7 @@ export interface ServerParts {
   readonly maps: MapKeeper;
   engine(): Engine | undefined;
   onPing(request: Incoming<'ping'>): ReplyOf<'ping'>;
+  onExamined(): ReplyOf<'examine-peer'>;
   acceptMap(encoded: Uint8Array): Promise<void>;
 }
 
@@ -57,6 +58,8 @@ export async function serve(parts: ServerParts, request: AnyIncoming): Promise<O
   switch (request.name) {
     case 'ping':
       return replied(parts.onPing(request));
+    case 'examine-peer':
+      return replied(parts.onExamined());
     case 'push-map':
       return onPushedMap(parts, request);
     case 'map':

@@ -2,7 +2,7 @@
  * What clients ask of peers: files, listings, the state of copies.
  */
 import { limits } from '../core/limits.js';
-import { bytes, count, exactBytes, flag, oneOf, optional, text } from './checks.js';
+import { bytes, count, exactBytes, flag, measure, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
 import {
   acknowledged,
@@ -141,6 +141,27 @@ export const clientMessages = {
       entries: count(),
       bytes: count(),
       bad: count(),
+    },
+  },
+
+  /** How this peer's host and process are, for `dfs doctor`. */
+  'examine-peer': {
+    kind: 25,
+    from: ['client'],
+    request: {},
+    reply: {
+      /** By its own clock, ms since 1970. */
+      wallMs: count(),
+      node: text(64),
+      /** How late its event loop was at worst in the last seconds. */
+      lagMs: measure(),
+      freeBytes: count(),
+      totalBytes: count(),
+      reserveBytes: count(),
+      damaged: count(),
+      verifiedSinceMs: count(),
+      /** Whether it is connected to a master. */
+      isJoined: flag(),
     },
   },
 } as const satisfies Record<string, Message>;

@@ -215,7 +215,11 @@ export class SimCluster {
       const master = await Master.start(
         environment,
         { maps: embeddedMapStore(files), files },
-        { listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
+        {
+          ...{ listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs },
+          nodeVersion: '20.19.0',
+          onFatal,
+        },
       );
       this.#running = master;
       return master;
@@ -259,6 +263,7 @@ export class SimCluster {
           replacedGraceMs,
           maxFileBytes: Number.MAX_SAFE_INTEGER,
           maxUploads: Number.MAX_SAFE_INTEGER,
+          nodeVersion: '20.19.0',
           stillThere: () => true,
           onFatal,
         },

@@ -109,7 +109,7 @@ describe('commands', () => {
     const status = JSON.parse((await runDfs(cluster, ['status', '--json'])).stdout);
     expect(Object.keys(status)).toEqual([
       ...['clusterId', 'epoch', 'health', 'reasons', 'replicas', 'minInSync', 'uptimeSeconds', 'files', 'bytes'],
-      ...['master', 'peers', 'slots', 'repair'],
+      ...['master', 'peers', 'slots', 'repair', 'moves'],
     ]);
     const peer = JSON.parse((await runDfs(cluster, ['peers', '--json'])).stdout);
     expect(Object.keys(peer)).toEqual([

@@ -38,6 +38,7 @@ export class FakeCluster {
   settings: Settings | undefined;
   /** What operators asked for. */
   readonly changes: ClusterSettings[] = [];
+  examined: Awaited<ReturnType<World['examine']>> | undefined;
   #versions = 0;
 
   put(name: string, text: string | Uint8Array): void {
@@ -213,6 +214,7 @@ export async function runDfs(cluster: FakeCluster, argv: readonly string[], opti
     version: '1.2.3',
     loadConfig: async () => options.config ?? {},
     freePorts: async () => [],
+    examine: async () => cluster.examined ?? raise(new Error('This cluster cannot be examined')),
     async connect(settings) {
       cluster.settings = settings;
       if (cluster.connectFailure !== undefined) throw cluster.connectFailure;
