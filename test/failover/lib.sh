@@ -10,6 +10,8 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/dfs-row.XXXXXX")
 programs=$checkout/dist-test/failover
 replicas=2
 declare -A pid_of=() address_of=() flags_of=() commands=()
+declare -A launcher_of=() # by what a daemon's program is run, if not by itself
+master_flags= # more of them, for start_cluster
 declare -a complaints=() histories=() cuts=()
 netns= # prefix of this row's network namespaces, empty when it runs on loopback
 workload_count=0
@@ -137,7 +139,7 @@ is_alive() { [[ -r /proc/$1/stat && $(sed 's/.*) //' "/proc/$1/stat" | cut -c1) 
 launch() {
   local name=$1
   # shellcheck disable=SC2086
-  run_at "$name" "$checkout/bin/${commands[$name]}" --listen "${address_of[$name]}" --data "$work/$name" \
+  run_at "$name" ${launcher_of[$name]:-} "$checkout/bin/${commands[$name]}" --listen "${address_of[$name]}" --data "$work/$name" \
     ${flags_of[$name]} >>"$work/$name.out" 2>>"$work/$name.log" </dev/null &
   pid_of[$name]=$!
 }
@@ -165,7 +167,7 @@ start_cluster() {
   [[ -d $programs ]] || "$checkout/node_modules/.bin/tsc" -p "$checkout/test/failover/tsconfig.json"
   place master 1
   commands[master]=dfs-master
-  flags_of[master]="--replicas $replicas"
+  flags_of[master]="--replicas $replicas $master_flags"
   place client 100
   export DFS_MASTER=${address_of[master]}
   start master
