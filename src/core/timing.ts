@@ -23,7 +23,8 @@ export const timing = {
   connectTimeoutMs: 1000,
   keepAliveMs: 5000, // idle connections prove they are alive this often
   halfOpenAfterMs: 15_000, // no byte for so long on a connection that should speak: closed
-  stalledUploadMs: 10_000, // granted credit on which no byte arrives is taken back
+  stalledUploadMs: 10_000, // granted credit on which next to nothing arrives is taken back
+  unwelcomeUploadMs: 1000, // the same while other clients wait for credit: short, as many may stand in the queue before them
 
   gatherAddsMs: 100, // copies that are in step wait so long for others: each change of the map costs every peer time
   changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered
