@@ -78,7 +78,7 @@ export function createCluster(settings: ClusterSettings): ClusterMap {
 
 /**
  * Answers a peer that asks for a place. The first peer of an empty cluster leads every slot, alone in sync; later ones
- * come into slots by joining. Refuses `wrong-identity` and `invalid`.
+ * come into slots by joining. Refuses `wrong-identity`, `removed` and `invalid`.
  */
 export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Answered): Joined {
   if (!(join.weight >= 0 && join.weight <= limits.weightMax)) {
@@ -106,8 +106,8 @@ function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): 
     refuse('wrong-identity', `This data folder belongs to ${known.id}, not to ${join.peerId}`);
   }
   if (known.state === 'removed') {
-    refuse('wrong-identity', `${known.id} was removed from the cluster`, {
-      advice: 'Start it on an empty data folder to join as a new peer',
+    refuse('removed', `${known.id} was removed from the cluster; what its data folder holds counts for nothing`, {
+      advice: 'Stop it, or start it on an empty data folder to join as a new peer',
     });
   }
   if (join.incarnation < known.incarnation) {
@@ -155,19 +155,37 @@ function withNewStore(
 
 function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const id: PeerId = `p${1 + Math.max(0, ...map.peers.map((peer) => Number(peer.id.slice(1))))}`;
-  if (map.peers.length >= limits.peersMax) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
   const { storeId, incarnation, address, zone, weight } = join;
   const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
   const tokenAddress = isTaken ? `${address}#${id}` : address;
   const tokens = { tokenAddress, tokenWeight: weight };
   const own = { zone, weight, flagZone: zone, flagWeight: weight };
   const peer: PeerRecord = { id, storeId, address, ...tokens, ...own, ...heard, mode: 'normal', incarnation };
-  const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...map.peers, peer] };
+  const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...withRoom(map), peer] };
   if (map.slots.some((record) => record.primary !== undefined)) return { map: joined, peer, kind: 'new' };
   // Nothing was ever stored: being empty is being in sync.
   const { epoch } = joined;
   const lone: SlotRecord = { slotEpoch: epoch, term: epoch, primary: id, inSync: [id], joining: [] };
   return { map: { ...joined, slots: map.slots.map(() => lone) }, peer, kind: 'new' };
+}
+
+/**
+ * The peers, with room for one more. A cluster that replaces peers for years forgets those that were removed first;
+ * one that some slot remembers as a former member stays, for whoever must judge a loss (rule F26). A forgotten peer
+ * that comes back is refused as one that nobody knows, and its id is never given again, as the newest one is kept.
+ */
+function withRoom(map: ClusterMap): readonly PeerRecord[] {
+  if (map.peers.length < limits.peersMax) return map.peers;
+  const named = new Set(
+    map.slots.flatMap(({ inSync, joining, removed = [] }) => [
+      ...inSync,
+      ...joining,
+      ...removed.map(({ peer }) => peer),
+    ]),
+  );
+  const forgotten = map.peers.find(({ id, state }) => state === 'removed' && !named.has(id));
+  if (forgotten === undefined) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
+  return map.peers.filter((peer) => peer !== forgotten);
 }
 
 /** A peer that was down answers again, the same process as before: it keeps what nobody took over meanwhile. */

@@ -356,7 +356,7 @@ export class Master {
   #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {
     if (before !== undefined) this.planning.onCommitted(before, after, this.environment.clock.monotonicMs());
     this.watch.follow(after, this.encodedMap ?? new Uint8Array());
-    this.#server?.onNewMap();
+    this.#server?.onNewMap(after);
     for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
     // Not here and now: whoever asked for this change is answered first.
     this.#planSoon ??= this.environment.clock.after(planSoonMs, () => {

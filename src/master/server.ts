@@ -58,9 +58,13 @@ export class MasterServer {
     return this.#listener?.address ?? this.#master.options.listen;
   }
 
-  /** Answers everybody who waits for a newer map. */
-  onNewMap(): void {
+  /** Answers everybody who waits for a newer map, and ends the connections of peers that were removed. */
+  onNewMap(map: ClusterMap): void {
     for (const wake of [...this.#waiting]) wake();
+    for (const session of [...this.#sessions]) {
+      const identity = this.#identities.get(session);
+      if (identity !== undefined && peerOf(map, identity.peer)?.state === 'removed') session.close('It was removed');
+    }
   }
 
   async close(): Promise<void> {

@@ -11,7 +11,8 @@ import {
 } from '../../../src/cluster/membership.js';
 import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError } from '../../../src/core/errors.js';
-import { joinedCluster, joinRequest, levelCluster, settings, withRecords } from './fixtures.js';
+import { limits } from '../../../src/core/limits.js';
+import { joinedCluster, joinRequest, levelCluster, peerRecord, settings, withRecords } from './fixtures.js';
 
 const nobody: ReadonlySet<string> = new Set();
 
@@ -119,7 +120,24 @@ describe('joining', () => {
     expect(codeOf(join('p1', 'store-2'))).toBe('wrong-identity');
     expect(codeOf(join('p2', 'store-2'))).toBe('no refusal');
     const removed = { ...map, peers: map.peers.map((peer) => ({ ...peer, state: 'removed' as const })) };
-    expect(codeOf(() => withPeerJoined(removed, joinRequest(2), nobody))).toBe('wrong-identity');
+    expect(codeOf(() => withPeerJoined(removed, joinRequest(2), nobody))).toBe('removed');
+  });
+
+  test('F26: a map full of removed peers forgets the first that no slot remembers, and gives no id twice', () => {
+    const living = joinedCluster(2);
+    const removed = Array.from({ length: limits.peersMax - 2 }, (_, index) =>
+      peerRecord(index + 3, { state: 'removed', storeId: `old-${index + 3}` }),
+    );
+    const remembered = { removed: [{ peer: 'p3', atEpoch: 2 }] };
+    const full = withRecords({ ...living, peers: [...living.peers, ...removed] }, () => remembered);
+    const newest = limits.peersMax + 1;
+    const { map, peer } = withPeerJoined(full, joinRequest(newest), nobody);
+    expect(peer.id).toBe(`p${newest}`);
+    expect(map.peers).toHaveLength(limits.peersMax);
+    expect(full.peers.filter((each) => !map.peers.includes(each)).map(({ id }) => id)).toEqual(['p4']);
+    expect(codeOf(() => withPeerJoined(map, { ...joinRequest(4), peerId: 'p4' }, nobody))).toBe('wrong-identity');
+    const allLive = { ...full, peers: full.peers.map((each) => ({ ...each, state: 'up' as const })) };
+    expect(codeOf(() => withPeerJoined(allLive, joinRequest(newest), nobody))).toBe('invalid');
   });
 
   test('weights that cannot be placed are refused', () => {
