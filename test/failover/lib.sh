@@ -278,7 +278,8 @@ start_odd_clients() {
   local -a to=()
   shift 2
   for name in "$@"; do to+=(--to "${address_of[$name]}"); done
-  run_at client node "$programs/odd-clients.js" --kind "$kind" --count "$count" "${to[@]}" >"$work/odd-$kind.log" 2>&1 &
+  # Gently: they stand for other machines, which would not take this one's time.
+  run_at client nice -n 10 node "$programs/odd-clients.js" --kind "$kind" --count "$count" "${to[@]}" >"$work/odd-$kind.log" 2>&1 &
   pid_of[odd-$kind]=$!
   odd_clients+=("odd-$kind")
   for _ in $(seq 1500); do
