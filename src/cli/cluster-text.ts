@@ -6,11 +6,14 @@ import { alignColumns, formatBytes, formatDuration, plural } from './units.js';
 
 export function toPeerJson(peer: PeerStatus): object {
   const { id, address, zone, weight, state, mode, isOut, storeId, incarnation } = peer;
-  const { primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs } =
-    peer;
+  const { primarySlots, backupSlots, joiningSlots, files, bytes, keptBytes, freeBytes } = peer;
+  const { damaged, verifiedSince, lastHeardMs } = peer;
+  const { totalBytes, fullness, isSlow, latency } = peer;
   return {
     ...{ id, address, zone, weight, state, mode, isOut, storeId, incarnation },
-    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, freeBytes, damaged, verifiedSince, lastHeardMs },
+    ...{ primarySlots, backupSlots, joiningSlots, files, bytes, keptBytes, freeBytes },
+    ...{ damaged, verifiedSince, lastHeardMs },
+    ...{ totalBytes, fullness, isSlow, latency },
   };
 }
 
@@ -21,13 +24,18 @@ const unknown = '–';
 /** A table of peers, one a line, with a heading. */
 export function toPeersText(peers: readonly PeerStatus[], paint: Paint): string {
   const rows = peers.map((peer) => [
-    ...[peer.id, peer.address, printable(peer.zone), peer.isOut ? `${peer.state}, out` : peer.state],
+    ...[peer.id, peer.address, printable(peer.zone), shownState(peer)],
     ...[peer.primarySlots, peer.backupSlots, peer.joiningSlots, peer.files ?? unknown].map(String),
     ...[peer.bytes, peer.freeBytes].map((bytes) => (bytes === null ? unknown : formatBytes(bytes))),
   ]);
   const [heading = '', ...lines] = alignColumns([peerHeadings, ...rows], rightAligned).split('\n');
   const judged = lines.map((line, index) => (peers[index]?.state === 'up' ? line : paint.warning(line)));
   return [paint.dim(heading), ...judged].join('\n');
+}
+
+function shownState({ state, isOut, fullness, isSlow }: PeerStatus): string {
+  const isFilling = fullness === 'soft-full' || fullness === 'full';
+  return [state, ...(isOut ? ['out'] : []), ...(isFilling ? [fullness] : []), ...(isSlow ? ['slow'] : [])].join(', ');
 }
 
 export function toStatusText(status: ClusterStatus, paint: Paint): string {
@@ -44,6 +52,8 @@ export function toStatusText(status: ClusterStatus, paint: Paint): string {
   const movesLeft = status.moves.slotsLeft - repair.slotsLeft;
   if (status.moves.isPaused) rows.push(['moves', 'paused: only missing copies are made (dfs moves resume)']);
   else if (movesLeft > 0) rows.push(['moves', `${plural(movesLeft, 'slot')} still to be moved or handed over`]);
+  const { count, keptBytes } = status.checkpoints;
+  if (count > 0) rows.push(['checkpoints', `${count}, ${formatBytes(keptBytes)} kept for them alone`]);
   return [
     colours[status.health](paint.bold(status.health)),
     ...status.reasons.map((reason) => `  ${printable(reason)}`),

@@ -22,7 +22,7 @@ export interface Context {
   /** Aborted when the user interrupts. */
   readonly interrupted: AbortSignal;
   /** The client of these settings, connected once; with other places, one for them. The program closes them. */
-  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir: string }): Promise<FileClient>;
+  connect(places?: { readonly masters: readonly Address[]; readonly cacheDir?: string }): Promise<FileClient>;
   /** How the cluster of these settings looks from here, and this machine itself; answers also when nothing works. */
   examine(): Promise<{ readonly cluster: Examination; readonly here: Here }>;
   /** Ports of loopback on which nobody listens, from `from` upwards; any, when that is 0. */

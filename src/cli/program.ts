@@ -67,13 +67,17 @@ const commands: Readonly<Record<string, Entry>> = {
   incident: { about: 'tell the last failure', load: async () => (await import('./incident.js')).incident },
   verify: { about: 'read every copy of files', load: async () => (await import('./verify.js')).verify },
   scrub: { about: 'have peers read all they store', load: async () => (await import('./scrub.js')).scrub },
+  checkpoint: {
+    about: 'keep the files as they are now, and bring them back',
+    load: async () => (await import('./checkpoint.js')).checkpoint,
+  },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
   doctor: { about: 'look for what usually goes wrong', load: async () => (await import('./doctor.js')).doctor },
   dev: { about: 'run a whole cluster on this machine', load: async () => (await import('./dev.js')).dev },
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = ['checkpoint', 'force-promote', 'bench'] as const;
+const laterCommands = ['force-promote', 'bench'] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 

@@ -204,10 +204,11 @@ async function toFile(context: Context, file: ReceivedFile, path: string, { give
 async function showReceived({ output }: Context, file: ReceivedFile, path: string): Promise<void> {
   const { bucket, name, size, version, checksum } = file.stat;
   const bytes = file.range.end - file.range.start;
-  const value = { bucket, name, size, version, checksum, path, bytes, acknowledged: file.acknowledged };
+  const { acknowledged, tally } = file;
+  const value = { bucket, name, size, version, checksum, path, bytes, acknowledged, ...tally };
   await output.answer(value, (paint) => {
     const what = bytes === size ? formatBytes(size) : `${formatBytes(bytes)} of ${formatBytes(size)}`;
-    const sure = file.acknowledged ? '' : paint.warning('  not yet acknowledged, may be rolled back');
+    const sure = acknowledged ? '' : paint.warning('  not yet acknowledged, may be rolled back');
     return `${paint.bold(shownName(path))}  ${what}  ${checksum}  version ${version}${sure}`;
   });
 }

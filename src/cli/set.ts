@@ -16,7 +16,7 @@ const options = {
 export const set = defineCommand({
   operands: [
     { name: '<setting>', about: 'replicas, min-in-sync or repair-speed' },
-    { name: '<value>', about: 'copies; or for repair-speed bytes a second, as 50M, 0 for no limit' },
+    { name: '<value>', about: 'copies; or for repair-speed bytes a second, as 50M, 0 for what clients leave' },
   ],
   options,
   examples: ['dfs set replicas 3 --wait', 'dfs set min-in-sync 2', 'dfs set repair-speed 50M'],

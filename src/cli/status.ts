@@ -105,9 +105,9 @@ async function show({ output }: Context, found: ClusterStatus): Promise<void> {
 
 function toStatusJson(found: ClusterStatus): object {
   const { clusterId, epoch, health, reasons, replicas, minInSync, uptimeSeconds } = found;
-  const { files, bytes, master, peers, slots, repair, moves } = found;
+  const { files, bytes, master, peers, slots, repair, moves, checkpoints } = found;
   return {
     ...{ clusterId, epoch, health, reasons, replicas, minInSync, uptimeSeconds },
-    ...{ files, bytes, master, peers: peers.map(toPeerJson), slots, repair, moves },
+    ...{ files, bytes, master, peers: peers.map(toPeerJson), slots, repair, moves, checkpoints },
   };
 }

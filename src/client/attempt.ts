@@ -23,6 +23,8 @@ export interface Attempt<N extends MessageName> {
   readonly about: string;
   readonly payload?: Uint8Array | undefined;
   readonly sums?: Uint8Array | undefined;
+  /** The answer is no longer wanted: another holder gave it. */
+  readonly signal?: AbortSignal | undefined;
   /** Built once the session stands, so that ids carry the cluster's clock. */
   header(): RequestOf<N>;
   /** Called at each look once it is slow; `quietMs`: how long nothing at all has come from the peer. */
@@ -117,7 +119,8 @@ function sendOptions<N extends MessageName>(
   withdrawal: AbortController | undefined,
 ): { timeoutMs: number; payload?: Uint8Array; sums?: Uint8Array; signal?: AbortSignal } {
   const timeoutMs = request.patience.remainingMs(clock.monotonicMs());
-  if (request.payload === undefined) return { timeoutMs };
+  const { signal } = request;
+  if (request.payload === undefined) return signal === undefined ? { timeoutMs } : { timeoutMs, signal };
   return {
     timeoutMs,
     payload: request.payload,

@@ -46,20 +46,22 @@ export async function openFile(reader: FileReader, options: DownloadOptions): Pr
   const pieces = piecesOf(reader, options, { head, range });
   const whole = isWhole && record.size > limits.blockBytes ? verified(pieces, record) : pieces;
   const body = options.reuseMemory ? reusing(whole) : whole;
-  return new OpenedFile(head, range, body);
+  return new OpenedFile(head, { range, body, tally: options.tally });
 }
 
 /** Its stat is only made when somebody looks at it: most small reads do not. */
 class OpenedFile implements ReceivedFile {
   readonly range: ReceivedFile['range'];
   readonly body: AsyncIterable<Uint8Array>;
+  readonly tally: ReceivedFile['tally'];
   readonly #head: Head;
   #stat: FileStat | undefined;
 
-  constructor(head: Head, range: ReceivedFile['range'], body: AsyncIterable<Uint8Array>) {
+  constructor(head: Head, parts: Pick<ReceivedFile, 'range' | 'body' | 'tally'>) {
     this.#head = head;
-    this.range = range;
-    this.body = body;
+    this.range = parts.range;
+    this.body = parts.body;
+    this.tally = parts.tally;
   }
 
   get stat(): FileStat {

@@ -7,6 +7,7 @@ import { explainSlot } from '../cluster/explanation.js';
 import { hashOfName } from '../cluster/hashing.js';
 import { wantedPlacement } from '../cluster/placement.js';
 import { parseAddress } from '../core/address.js';
+import { readU64 } from '../core/big-endian.js';
 import { formatChecksum } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
 import { isRefusal, refuse } from '../core/errors.js';
@@ -18,10 +19,12 @@ import { timing } from '../core/timing.js';
 import type { RequestOf } from '../protocol/messages.js';
 import type { ListRow } from '../protocol/rows.js';
 import { checkContentType, checkMetadata, checkRange, checkSizeOption, versionOf } from './arguments.js';
+import { Checkpoints } from './checkpoints.js';
 import { ClusterView } from './cluster-view.js';
 import { openFile } from './download.js';
 import { FileReader, type ReadOptions } from './file-reader.js';
 import { toStat } from './file-record.js';
+import { Hedging } from './hedging.js';
 import { HolderCaller } from './holder-caller.js';
 import { Listing } from './listing.js';
 import { Locator } from './location.js';
@@ -76,7 +79,6 @@ interface Parts {
   readonly environment: Environment;
   readonly view: ClusterView;
   readonly caller: SlotCaller;
-  readonly holders: HolderCaller;
   readonly reader: FileReader;
   readonly master: MasterCaller;
   readonly options: ClientOptions;
@@ -97,10 +99,10 @@ export async function connectClient(
   const view = new ClusterView({ environment, masters, cache });
   await view.loadCache();
   const caller = new SlotCaller(environment, view);
-  const holders = new HolderCaller(caller, environment.log);
-  const reader = new FileReader(caller, holders);
+  const hedging = new Hedging();
+  const reader = new FileReader(caller, new HolderCaller(caller, hedging, environment), hedging);
   const master = new MasterCaller(view, environment.clock);
-  const client = new FileClient({ environment, view, caller, holders, reader, master, options }, bucket);
+  const client = new FileClient({ environment, view, caller, reader, master, options }, bucket);
   if (view.table === undefined) await view.firstContact(client.newPatience({}));
   return client;
 }
@@ -266,6 +268,12 @@ export class FileClient {
     return new ClusterOperations({ master, caller, view }, (options) => this.newPatience(options));
   }
 
+  get checkpoints(): Checkpoints {
+    const { master, caller, environment } = this.#parts;
+    const { clock, random } = environment;
+    return new Checkpoints({ master, caller, clock, random, newPatience: (options) => this.newPatience(options) });
+  }
+
   /** Ends everything under way, for the clients of all buckets. */
   async close(): Promise<void> {
     await this.#parts.view.close();
@@ -288,6 +296,7 @@ export class FileClient {
       consistency: options.consistency ?? 'linearizable',
       ifVersion: versionOf(options),
       patience: this.newPatience(options),
+      tally: { requests: 0, hedges: 0 },
     };
   }
 
@@ -344,13 +353,12 @@ export class FileClient {
 
 function toListEntry(bucket: string, row: ListRow): ListEntry {
   const { name, size, version, checksum, contentType, modifiedAtMs, segments } = row;
-  const sum = new DataView(checksum.buffer, checksum.byteOffset, checksum.byteLength).getBigUint64(0);
   return {
     bucket,
     name,
     size,
     version: formatVersion(version),
-    checksum: formatChecksum(sum),
+    checksum: formatChecksum(readU64(checksum)),
     ...(contentType === undefined ? {} : { contentType }),
     modifiedAt: toIsoTime(modifiedAtMs),
     segments,

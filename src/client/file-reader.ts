@@ -15,7 +15,9 @@ import type { RequestOf } from '../protocol/messages.js';
 import type { Answer } from '../protocol/session.js';
 import { wantedBytes } from './blocks.js';
 import { segmentSizeOf } from './file-record.js';
+import type { Hedging } from './hedging.js';
 import type { HolderCaller } from './holder-caller.js';
+import type { AskWatch, ReadTally } from './holder-round.js';
 import type { Patience } from './patience.js';
 import type { Consistency } from './results.js';
 import { holdersOf, type Route } from './routing.js';
@@ -34,6 +36,7 @@ export interface ReadOptions {
   /** Only this version will do. */
   readonly ifVersion: Version | undefined;
   readonly patience: Patience;
+  readonly tally: ReadTally;
 }
 
 /** In the file; `end` undefined: to its end. */
@@ -54,10 +57,12 @@ const noBytes: WantedRange = { start: 0, end: 0 };
 export class FileReader {
   readonly #caller: SlotCaller;
   readonly #holders: HolderCaller;
+  readonly #hedging: Hedging;
 
-  constructor(caller: SlotCaller, holders: HolderCaller) {
+  constructor(caller: SlotCaller, holders: HolderCaller, hedging: Hedging) {
     this.#caller = caller;
     this.#holders = holders;
+    this.#hedging = hedging;
   }
 
   async readHead(options: ReadOptions, range: WantedRange): Promise<Head> {
@@ -95,7 +100,7 @@ export class FileReader {
     record: WireFileRecord,
     part: { index: number; start: number; end: number },
   ): Promise<Uint8Array> {
-    const { bucket, name, patience } = options;
+    const { bucket, name, patience, tally } = options;
     const { uploadId } = record;
     const { index, start, end } = part;
     const about = `Reading segment ${index} of ${name}`;
@@ -103,10 +108,11 @@ export class FileReader {
       hash: hashOfSegment(uploadId, index),
       patience,
       about,
+      tally,
       copy: { bucket, name, uploadId, index },
       candidates: holdersOf,
       confirmStillThere: () => this.#confirmStillThere(options, record),
-      ask: async (peer, { slot }, onSlow) => {
+      ask: async (peer, { slot }, watch) => {
         const { header, payload, sums } = await this.#caller.once({
           name: 'get-segment',
           target: { address: peer.address, peerId: peer.id },
@@ -116,7 +122,7 @@ export class FileReader {
           patience,
           about,
           header: () => ({ slot, bucket, name, uploadId, index, start, end }),
-          onSlow,
+          ...watch,
         });
         const blocks = { offset: header.offset, sums: header.sums, payload, arrivedSums: sums };
         return wantedBytes(blocks, { start, end, sizeBytes: segmentSizeOf(record, index), about });
@@ -125,22 +131,62 @@ export class FileReader {
   }
 
   async #fromPrimary(options: ReadOptions, range: WantedRange): Promise<Head> {
-    const { name, patience } = options;
-    const about = `Reading ${name}`;
+    const answer = await this.#askPrimary(options, range, { elsewhere: !isEmpty(range) });
+    const { leftOut, record, acknowledged } = answer.header;
+    const about = `Reading ${options.name}`;
+    if (leftOut !== true) return toHead(answer, range, about);
+    const bytes = await this.#bytesElsewhere(options, range, record);
+    if (bytes !== undefined) return { record, acknowledged, bytes };
+    return toHead(await this.#askPrimary(options, range, { elsewhere: false }), range, about);
+  }
+
+  /** Never hedged: which version is current only the primary can tell (S2). */
+  async #askPrimary(
+    options: ReadOptions,
+    range: WantedRange,
+    { elsewhere }: { elsewhere: boolean },
+  ): Promise<Answer<'get'>> {
+    const { name, patience, tally } = options;
+    tally.requests += 1;
     const { answer } = await this.#caller.call({
       name: 'get',
       hash: hashOfName(name),
       lane: 'small',
       patience,
-      about,
-      header: (route) => getHeader(options, route, range),
+      about: `Reading ${name}`,
+      header: (route) =>
+        elsewhere ? { ...getHeader(options, route, range), elsewhere } : getHeader(options, route, range),
     });
-    return toHead(answer, range, about);
+    this.#hedging.onTold(answer.header.slow ?? []);
+    return answer;
+  }
+
+  /**
+   * A slow primary told the record alone: the bytes of exactly that version, which never has others (F27), from a
+   * backup. Undefined when none gives them, as when the file has just been replaced.
+   */
+  async #bytesElsewhere(
+    options: ReadOptions,
+    range: WantedRange,
+    record: WireFileRecord,
+  ): Promise<Uint8Array | undefined> {
+    const { bucket, name, patience, tally } = options;
+    const pinned: ReadOptions = { ...options, consistency: 'any', ifVersion: record.version };
+    const head = await this.#holders.once({
+      hash: hashOfName(name),
+      patience,
+      about: `Reading ${name}`,
+      tally,
+      copy: { bucket, name, uploadId: record.uploadId, index: 0 },
+      candidates: ({ backups }) => backups,
+      ask: (peer, route, watch) => this.#askHolder(pinned, range, { peer, route, watch }),
+    });
+    return head?.bytes;
   }
 
   /** The primary's bytes are bad: its record, and the bytes of exactly that version from another replica. */
   async #aroundDamage(options: ReadOptions, range: WantedRange): Promise<Head> {
-    const { bucket, name, patience } = options;
+    const { bucket, name, patience, tally } = options;
     const { record, acknowledged } = await this.readRecord(options);
     const copy = { bucket, name, uploadId: record.uploadId, index: 0 };
     const hash = hashOfName(name);
@@ -151,33 +197,35 @@ export class FileReader {
       hash,
       patience,
       about: `Reading ${name}`,
+      tally,
       copy,
       // The primary last: by then it may have repaired itself.
       candidates: ({ primary, backups }) => (primary === undefined ? backups : [...backups, primary]),
       confirmStillThere: () => this.#confirmStillThere(options, record),
-      ask: (peer, at, onSlow) => this.#askHolder(pinned, range, { peer, route: at, onSlow }),
+      ask: (peer, at, watch) => this.#askHolder(pinned, range, { peer, route: at, watch }),
     });
     return { ...head, acknowledged };
   }
 
   #anyHead(options: ReadOptions, range: WantedRange): Promise<Head> {
-    const { name, patience } = options;
+    const { name, patience, tally } = options;
     return this.#holders.call({
       hash: hashOfName(name),
       patience,
       about: `Reading ${name}`,
+      tally,
       candidates: holdersOf,
       isFinal: ({ code }) => code === 'not-found' || code === 'gone',
-      ask: (peer, route, onSlow) => this.#askHolder(options, range, { peer, route, onSlow }),
+      ask: (peer, route, watch) => this.#askHolder(options, range, { peer, route, watch }),
     });
   }
 
   async #askHolder(
     options: ReadOptions,
     range: WantedRange,
-    at: { peer: PeerRecord; route: Route; onSlow: (quietMs: number) => void },
+    at: { peer: PeerRecord; route: Route; watch: AskWatch },
   ): Promise<Head> {
-    const { peer, route, onSlow } = at;
+    const { peer, route, watch } = at;
     const about = `Reading ${options.name}`;
     const answer = await this.#caller.once({
       name: 'get',
@@ -188,8 +236,9 @@ export class FileReader {
       patience: options.patience,
       about,
       header: () => getHeader(options, route, range),
-      onSlow,
+      ...watch,
     });
+    this.#hedging.onTold(answer.header.slow ?? []);
     return toHead(answer, range, about);
   }
 

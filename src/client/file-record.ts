@@ -1,6 +1,7 @@
 /**
  * A file's record as the wire has it, turned into what users see, and the arithmetic of its segments.
  */
+import { readU64 } from '../core/big-endian.js';
 import { formatChecksum } from '../core/checksum.js';
 import { formatVersion } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
@@ -8,8 +9,7 @@ import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { FileStat } from './results.js';
 
 export function checksumOf(record: WireFileRecord): bigint {
-  const { checksum } = record;
-  return new DataView(checksum.buffer, checksum.byteOffset, checksum.byteLength).getBigUint64(0);
+  return readU64(record.checksum);
 }
 
 export function toStat(record: WireFileRecord): FileStat {

@@ -1,22 +1,21 @@
 /**
- * Asks whichever replica of a slot can answer: the first candidate, the next one when it fails or has been silent for a
- * while, round after round until the caller's patience ends.
+ * Asks whichever replica of a slot can answer, round after round (holder-round.ts) until the caller's patience ends.
  *
  * For what any holder may answer at any time: stored segments, which never change, and reads that accept an older
  * version. A replica whose copy is damaged or missing is told so, and repairs itself. When no holder has the bytes,
  * they were replaced and swept (the caller tells), or they are lost (`integrity`).
  */
 import type { PeerRecord } from '../cluster/map.js';
-import type { Log } from '../core/environment.js';
+import type { Clock, Log } from '../core/environment.js';
 import { DfsError, refusals, toDfsError } from '../core/errors.js';
 import type { TimedId } from '../core/ids.js';
 import { AttemptFailure, isBroken } from './attempt.js';
+import type { Hedging } from './hedging.js';
+import { type AskWatch, HolderRound, type ReadTally } from './holder-round.js';
 import type { Patience } from './patience.js';
 import type { Route } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
 
-/** A holder from which nothing has come for so long is not waited for alone. */
-const silentHolderMs = 500;
 /** Rounds over all holders that must find nothing before the bytes count as lost. */
 const vainRounds = 3;
 
@@ -32,32 +31,36 @@ export interface HolderQuestion<T> {
   readonly hash: bigint;
   readonly patience: Patience;
   readonly about: string;
+  readonly tally: ReadTally;
   /** What a holder without good bytes is told to look at. */
   readonly copy?: CopyName;
-  /** Who may be asked, in this order. */
+  /** Who may be asked, in this order; but those that are slow or silent come last. */
   candidates(route: Route): readonly PeerRecord[];
   /** Asks one holder and verifies what it says. Rejects with AttemptFailure or a DfsError. */
-  ask(peer: PeerRecord, route: Route, onSlow: (quietMs: number) => void): Promise<T>;
+  ask(peer: PeerRecord, route: Route, watch: AskWatch): Promise<T>;
   /** An answer that no other holder would better. */
   isFinal?(error: DfsError): boolean;
   /** Called when no holder has the bytes: throws when they are no longer wanted. */
   confirmStillThere?(): Promise<void>;
 }
 
-interface Round<T> {
-  readonly question: HolderQuestion<T>;
+interface Outcome<T> {
+  readonly good: { readonly value: T } | undefined;
+  readonly failures: readonly DfsError[];
   readonly route: Route;
-  readonly holders: readonly PeerRecord[];
-  readonly failures: DfsError[];
 }
 
 export class HolderCaller {
   readonly #caller: SlotCaller;
+  readonly #hedging: Hedging;
+  readonly #clock: Clock;
   readonly #log: Log;
 
-  constructor(caller: SlotCaller, log: Log) {
+  constructor(caller: SlotCaller, hedging: Hedging, environment: { readonly clock: Clock; readonly log: Log }) {
     this.#caller = caller;
-    this.#log = log;
+    this.#hedging = hedging;
+    this.#clock = environment.clock;
+    this.#log = environment.log;
   }
 
   async call<T>(question: HolderQuestion<T>): Promise<T> {
@@ -67,9 +70,7 @@ export class HolderCaller {
     patience.progress();
     for (let count = 1; ; count++) {
       const table = view.table ?? (await view.known(patience, about));
-      const route = table.routeOf(hash);
-      const failures: DfsError[] = [];
-      const good = await this.#firstGood({ question, route, holders: question.candidates(route), failures });
+      const { good, failures, route } = await this.#round(question, table.routeOf(hash));
       if (good !== undefined) {
         patience.progress();
         return good.value;
@@ -83,6 +84,12 @@ export class HolderCaller {
       view.lookForNewer(table.map.epoch, view.likelyToKnow(route.slot, count));
       await view.newerMap(table.map.epoch, patience, this.#caller.backOffMs(count));
     }
+  }
+
+  /** Asks each holder once at most; undefined when none of them had a good answer. */
+  async once<T>(question: HolderQuestion<T>): Promise<T | undefined> {
+    const route = this.#caller.view.table?.routeOf(question.hash);
+    return route === undefined ? undefined : (await this.#round(question, route)).good?.value;
   }
 
   /** Tells a replica that its copy is bad. Nobody waits for it. */
@@ -101,42 +108,27 @@ export class HolderCaller {
       .catch((error) => this.#log.debug({ err: error, peer: peer.id }, 'A bad copy could not be reported'));
   }
 
-  /** Undefined when every candidate failed; a final refusal ends the round early. */
-  #firstGood<T>(round: Round<T>): Promise<{ readonly value: T } | undefined> {
-    const { question, route, holders, failures } = round;
-    return new Promise((resolve) => {
-      let asked = 0;
-      let underWay = 0;
-      const askNext = (): void => {
-        const peer = holders[asked];
-        if (peer === undefined) {
-          if (underWay === 0) resolve(undefined);
-          return;
-        }
-        asked += 1;
-        underWay += 1;
-        let isHedged = false;
-        const onSlow = (quietMs: number): void => {
-          if (isHedged || quietMs < silentHolderMs || asked === holders.length) return;
-          isHedged = true;
-          askNext();
-        };
-        question.ask(peer, route, onSlow).then(
-          (value) => resolve({ value }),
-          (error) => {
-            underWay -= 1;
-            const failure = this.#onFailure(round, peer, error);
-            failures.push(failure);
-            if (isFinal(question, failure)) resolve(undefined);
-            else askNext();
-          },
-        );
-      };
-      askNext();
+  async #round<T>(question: HolderQuestion<T>, route: Route): Promise<Outcome<T>> {
+    const clock = this.#clock;
+    const round = new HolderRound<T>({
+      clock,
+      hedging: this.#hedging,
+      holders: this.#hedging.inOrder(question.candidates(route), clock.monotonicMs()),
+      tally: question.tally,
+      ask: (peer, watch) => question.ask(peer, route, watch),
+      onFailure: (peer, failed) => {
+        const error = this.#onFailure({ question, route }, peer, failed);
+        return { error, isFinal: isFinal(question, error) };
+      },
     });
+    return { good: await round.run(), failures: round.failures, route };
   }
 
-  #onFailure<T>({ question, route }: Round<T>, peer: PeerRecord, failed: unknown): DfsError {
+  #onFailure<T>(
+    { question, route }: { question: HolderQuestion<T>; route: Route },
+    peer: PeerRecord,
+    failed: unknown,
+  ): DfsError {
     const error = failed instanceof AttemptFailure ? failed.error : toDfsError(failed);
     const { copy, patience } = question;
     if (isLostThere(error) && copy !== undefined) this.report(peer, route.slot, copy, patience);

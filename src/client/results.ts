@@ -127,6 +127,8 @@ export interface ReceivedFile {
   readonly acknowledged: boolean;
   /** Can be read once. Every piece is verified before it is yielded. */
   readonly body: AsyncIterable<Uint8Array>;
+  /** Of what was read so far: requests, and how many of them asked a second holder because the first was late. */
+  readonly tally: { readonly requests: number; readonly hedges: number };
   /** The whole body in memory. */
   bytes(): Promise<Uint8Array>;
 }
@@ -198,8 +200,8 @@ export interface PeerStatus {
   readonly zone: string;
   readonly weight: number;
   /** Of a peer that runs, what is wanted of it: `draining` or `maintenance`. */
-  readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'removed';
-  readonly mode: 'normal' | 'draining' | 'maintenance';
+  readonly state: 'up' | 'suspect' | 'down' | 'draining' | 'maintenance' | 'set-aside' | 'removed' | 'awaited';
+  readonly mode: 'normal' | 'draining' | 'maintenance' | 'set-aside';
   /** Down for so long that its copies are being made anew on others. */
   readonly isOut: boolean;
   readonly storeId: string;
@@ -210,7 +212,22 @@ export interface PeerStatus {
   /** These are null until the running master has heard of the peer. */
   readonly files: number | null;
   readonly bytes: number | null;
+  /** For checkpoints alone: their indexes, and bytes that only they name. */
+  readonly keptBytes: number | null;
   readonly freeBytes: number | null;
+  readonly totalBytes: number | null;
+  /** `soft-full`: nothing moves there, missing copies are made. `full`: no copies; below its reserve no writes. */
+  readonly fullness: 'roomy' | 'soft-full' | 'full' | null;
+  /** Far slower than the others: it is read last. */
+  readonly isSlow: boolean;
+  /** In milliseconds, over the last half minute; null while too little was done to tell. */
+  readonly latency: {
+    readonly readMedianMs: number | null;
+    readonly readP99Ms: number | null;
+    readonly syncMedianMs: number | null;
+    readonly syncP99Ms: number | null;
+    readonly pingP99Ms: number | null;
+  };
   /** Copies on it known to be bad. */
   readonly damaged: number | null;
   /** Every copy on it was read and verified since then, ISO 8601; null before the first whole pass. */
@@ -255,6 +272,32 @@ export interface ClusterStatus {
     readonly slotsLeft: number;
     readonly isPaused: boolean;
   };
+  /** How many there are, and what is kept for them alone. */
+  readonly checkpoints: { readonly count: number; readonly keptBytes: number };
+}
+
+/** A copy of the whole cluster's files as they were. */
+export interface Checkpoint {
+  readonly id: string;
+  /** ISO 8601: every write acknowledged before is in it; null where only peers know of it. */
+  readonly at: string | null;
+  readonly state: 'making' | 'complete' | 'incomplete' | 'removing';
+  /** Made by the clock, and removed by it. */
+  readonly isTimed: boolean;
+  /** Who has a part of it; of one that is being removed, who has yet to say that it is gone. */
+  readonly peers: readonly PeerId[];
+  /** Slots of which no part holds all. */
+  readonly missingSlots: readonly number[];
+  /** Why it is incomplete. */
+  readonly reasons: readonly string[];
+}
+
+/** A file of a checkpoint. */
+export interface CheckpointEntry {
+  readonly bucket: string;
+  readonly name: string;
+  /** 0 where its row in the list was damaged. */
+  readonly size: number;
 }
 
 /** What a change of the cluster moves. */

@@ -8,6 +8,7 @@
 
 import { hashOfName, hashOfSegment } from '../cluster/hashing.js';
 import { assertDefined } from '../core/assert.js';
+import { readU64, u64Bytes } from '../core/big-endian.js';
 import { blockSums, runningXxh64 } from '../core/checksum.js';
 import type { Environment } from '../core/environment.js';
 import { refuse, toDfsError } from '../core/errors.js';
@@ -212,8 +213,6 @@ export class Upload {
 
   #recordHeader(identity: RequestIdentity, content: Content) {
     const { bucket, name, segmentBytes, metadata, contentType, ifAbsent, ifVersion } = this.#options;
-    const checksum = new Uint8Array(8);
-    new DataView(checksum.buffer).setBigUint64(0, content.checksum);
     // A file of one segment needs no segments found by it: its request id names the upload too.
     this.#uploadId ??= identity.id;
     return {
@@ -222,7 +221,7 @@ export class Upload {
       requestId: identity.id,
       uploadId: this.#uploadId,
       size: content.size,
-      checksum,
+      checksum: u64Bytes(content.checksum),
       segmentBytes,
       segments: content.segments,
       metadata,
@@ -288,7 +287,7 @@ export class Upload {
 
 function checksumOfWhole(bytes: Uint8Array, sums: Uint8Array): bigint {
   // The sum of the only block is the checksum of the whole.
-  if (sums.length === 8) return new DataView(sums.buffer, sums.byteOffset).getBigUint64(0);
+  if (sums.length === 8) return readU64(sums);
   const checksum = runningXxh64();
   checksum.update(bytes);
   return checksum.digest();

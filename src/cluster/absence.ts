@@ -54,7 +54,8 @@ export function withOut(map: ClusterMap, ids: readonly PeerId[]): ClusterMap {
 }
 
 function mayBeOut(peer: PeerRecord): boolean {
-  return peer.state === 'down' && !peer.isOut && peer.mode !== 'maintenance';
+  const isAway = peer.state === 'down' || peer.state === 'awaited';
+  return isAway && !peer.isOut && peer.mode !== 'maintenance';
 }
 
 /** One copy left is urgent, and too few to write even more so (rule F25). */

@@ -3,7 +3,7 @@
  * so yet. Pure, in sentences for people.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
-import { type ClusterMap, isRunning, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, isWaiting, namedIn, type PeerRecord, peerOf, type SlotRecord } from './map.js';
 import { isPlaced, type Placement } from './placement.js';
 import { emptyRing, tokensOf, tokensOfSlots, withTokens } from './ring.js';
 
@@ -65,6 +65,10 @@ function otherwise(map: ClusterMap, record: SlotRecord, wish: readonly PeerId[])
   const { primary, inSync, joining } = record;
   const stateOf = (id: PeerId): PeerRecord | undefined => peerOf(map, id);
   const sentences: string[] = [];
+  if (isWaiting(record)) {
+    const unheard = namedIn(record).filter((id) => stateOf(id)?.state === 'awaited');
+    sentences.push(`nobody leads it: since the map was recovered it waits for what ${unheard.join(' and ')} may know`);
+  }
   for (const id of wish.filter((each) => !inSync.includes(each))) {
     if (joining.includes(id)) sentences.push(`${id} is being copied to`);
     else if (!isRunning(stateOf(id))) sentences.push(`${id} is down: its copy is waited for`);

@@ -1,6 +1,7 @@
 /**
  * From names and uploads to places in the hash space: xxh64 of the name's UTF-8 bytes, or of (upload id, index).
  */
+import { writeU32 } from '../core/big-endian.js';
 import { xxh64 } from '../core/checksum.js';
 import type { TimedId } from '../core/ids.js';
 
@@ -12,6 +13,6 @@ export function hashOfName(name: string): bigint {
 export function hashOfSegment(uploadId: TimedId, index: number): bigint {
   const bytes = new Uint8Array(uploadId.length + 4);
   bytes.set(uploadId);
-  new DataView(bytes.buffer).setUint32(uploadId.length, index);
+  writeU32(bytes, uploadId.length, index);
   return xxh64(bytes);
 }

@@ -2,11 +2,11 @@
  * How well the cluster is, in counts and in sentences for people.
  *
  * A slot is whole with `replicas` copies in sync on peers that are up, degraded with fewer, unavailable while its
- * primary is down. The cluster is as its worst slot is. Pure.
+ * primary is down, or nobody may lead it. The cluster is as its worst slot is. Pure.
  */
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import { areTooManyAway } from './absence.js';
-import { type ClusterMap, isRunning, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, isWaiting, namedIn, peerOf, type SlotRecord } from './map.js';
 import type { Placement } from './placement.js';
 
 export type HealthState = 'healthy' | 'degraded' | 'unavailable';
@@ -86,13 +86,16 @@ function reasonsOf(
   const { replicas, minInSync } = map.pool;
   if (map.peers.length === 0) return ['No peer has joined yet'];
   const waiting = new Tally();
+  const unheard = new Tally();
   const absent = new Tally();
   const unplaced = new Tally();
   let readOnlyCount = 0;
   for (const [slot, record] of map.slots.entries()) {
     const live = liveCopies(record, running);
     const copies = `${live} of ${replicas} copies`;
-    if (states[slot] === 'unavailable') waiting.add(record.inSync.map((id) => nameOf(map, id)).join(' or '), copies);
+    if (isWaiting(record)) unheard.add(unheardIn(map, record), copies);
+    else if (states[slot] === 'unavailable')
+      waiting.add(record.inSync.map((id) => nameOf(map, id)).join(' or '), copies);
     if (states[slot] !== 'degraded') continue;
     if (live < minInSync) readOnlyCount++;
     const missing = missingFrom(record, wanted[slot] ?? [], running);
@@ -102,6 +105,11 @@ function reasonsOf(
   const readOnly = `${slotsText(readOnlyCount)} read-only: fewer than ${minInSync} copies in sync`;
   const absentIds = [...absent.keys()].sort((a, b) => Number(running.has(a)) - Number(running.has(b)));
   return [
+    ...[...unheard.keys()].map(
+      (names) =>
+        `The map was recovered without ${names}, which may know of newer changes: start it, or see ` +
+        `dfs-master recover --help. Until then ${unheard.text(names)} and nobody to serve them`,
+    ),
     ...[...waiting.keys()].map(
       (names) => `Nobody in sync can be reached, ${names} must return: ${waiting.text(names)}`,
     ),
@@ -115,6 +123,11 @@ function reasonsOf(
       : []),
     ...[...unplaced.keys()].map((key) => `There are too few peers for ${replicas} copies: ${unplaced.text(key)}`),
   ];
+}
+
+function unheardIn(map: ClusterMap, record: SlotRecord): string {
+  const unheard = namedIn(record).filter((id) => peerOf(map, id)?.state === 'awaited');
+  return unheard.map((id) => nameOf(map, id)).join(' and ');
 }
 
 /** Whose copies a slot lacks: members that are down, and wanted ones that are not in sync. */

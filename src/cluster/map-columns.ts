@@ -30,11 +30,18 @@ export interface MapColumns {
 
 export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns {
   const { slots } = map;
-  const epochs = [...new Set(slots.flatMap(epochsOf))].sort((a, b) => a - b);
+  const epochs = [...epochsOf(slots)].sort((a, b) => a - b);
   const epochIndexes = new Map(epochs.map((epoch, index) => [epoch, index]));
   const peerIndexes = new Map(map.peers.map((peer, index) => [peer.id, index]));
   const epochIndex = (epoch: Epoch): number => assertDefined(epochIndexes.get(epoch), `Epoch ${epoch} has no index`);
   const peerIndex = (id: PeerId): number => assertDefined(peerIndexes.get(id), `The map does not list peer ${id}`);
+  const members: number[] = [];
+  const removed: number[] = [];
+  for (const slot of slots) {
+    for (const peer of slot.inSync) members.push(peerIndex(peer));
+    for (const peer of slot.joining) members.push(peerIndex(peer));
+    for (const { peer, atEpoch } of slot.removed ?? []) removed.push(peerIndex(peer), epochIndex(atEpoch));
+  }
   return {
     epochs,
     slotEpochs: slots.map((slot) => epochIndex(slot.slotEpoch)),
@@ -44,10 +51,8 @@ export function toColumns(map: Pick<ClusterMap, 'peers' | 'slots'>): MapColumns 
     inSyncCounts: slots.map((slot) => slot.inSync.length),
     joiningCounts: slots.map((slot) => slot.joining.length),
     removedCounts: slots.map((slot) => slot.removed?.length ?? 0),
-    members: slots.flatMap((slot) => [...slot.inSync, ...slot.joining].map(peerIndex)),
-    removed: slots.flatMap((slot) =>
-      (slot.removed ?? []).flatMap(({ peer, atEpoch }) => [peerIndex(peer), epochIndex(atEpoch)]),
-    ),
+    members,
+    removed,
   };
 }
 
@@ -57,34 +62,42 @@ export function fromColumns(columns: MapColumns, peers: readonly PeerId[]): read
   const peerAt = (index: number | undefined): PeerId => at(peers, index, 'peer');
   let member = 0;
   let gone = 0;
-  const takePeers = (count: number): readonly PeerId[] =>
-    Array.from({ length: count }, () => peerAt(columns.members[member++]));
-  const takeRemoved = (count: number): SlotRecord['removed'] =>
-    Array.from({ length: count }, () => ({
-      peer: peerAt(columns.removed[gone++]),
-      atEpoch: epochAt(columns.removed[gone++]),
-    }));
+  const takePeers = (count: number): readonly PeerId[] => {
+    const taken: PeerId[] = [];
+    for (let each = 0; each < count; each++) taken.push(peerAt(columns.members[member++]));
+    return taken;
+  };
+  const takeRemoved = (count: number): SlotRecord['removed'] => {
+    const taken: NonNullable<SlotRecord['removed']>[number][] = [];
+    for (let each = 0; each < count; each++) {
+      taken.push({ peer: peerAt(columns.removed[gone++]), atEpoch: epochAt(columns.removed[gone++]) });
+    }
+    return taken;
+  };
   return columns.slotEpochs.map((slotEpoch, slot) => {
     const primary = columns.primaries[slot] ?? 0;
     const handover = columns.handovers[slot] ?? 0;
     const removedCount = columns.removedCounts[slot] ?? 0;
-    const record: SlotRecord = {
+    return {
       slotEpoch: epochAt(slotEpoch),
       term: epochAt(columns.terms[slot]),
       primary: primary === 0 ? undefined : peerAt(primary - 1),
       inSync: takePeers(columns.inSyncCounts[slot] ?? 0),
       joining: takePeers(columns.joiningCounts[slot] ?? 0),
+      handoverOf: handover === 0 ? undefined : epochAt(handover - 1),
+      removed: removedCount === 0 ? undefined : takeRemoved(removedCount),
     };
-    const handed = handover === 0 ? record : { ...record, handoverOf: epochAt(handover - 1) };
-    const removed = removedCount === 0 ? undefined : takeRemoved(removedCount);
-    return removed === undefined ? handed : { ...handed, removed };
   });
 }
 
-function epochsOf(slot: SlotRecord): readonly Epoch[] {
-  const always = [slot.slotEpoch, slot.term];
-  const handover = slot.handoverOf === undefined ? [] : [slot.handoverOf];
-  return [...always, ...handover, ...(slot.removed ?? []).map(({ atEpoch }) => atEpoch)];
+function epochsOf(slots: readonly SlotRecord[]): ReadonlySet<Epoch> {
+  const epochs = new Set<Epoch>();
+  for (const { slotEpoch, term, handoverOf, removed = [] } of slots) {
+    epochs.add(slotEpoch).add(term);
+    if (handoverOf !== undefined) epochs.add(handoverOf);
+    for (const { atEpoch } of removed) epochs.add(atEpoch);
+  }
+  return epochs;
 }
 
 function at<T>(table: readonly T[], index: number | undefined, what: string): T {

@@ -7,14 +7,18 @@
  */
 import type { Address, ClusterId, Epoch, PeerId, SlotNumber, StoreId } from '../core/ids.js';
 
-/** Whether the peer runs, as the master judged last; `removed` is for good. */
-export type PeerState = 'up' | 'down' | 'removed';
+/**
+ * Whether the peer runs, as the master judged last; `removed` is for good. `awaited`: since the map was recovered it
+ * has not said what it knows (recovery.ts).
+ */
+export type PeerState = 'up' | 'down' | 'removed' | 'awaited';
 
 /**
  * What an operator wants of the peer: `draining` gives its copies to others; under `maintenance` its copies are made
- * anew by nobody, however long it is down.
+ * anew by nobody, however long it is down; `set-aside` after a recovery went on without it: it gets no copies, and
+ * keeps what it holds.
  */
-export type PeerMode = 'normal' | 'draining' | 'maintenance';
+export type PeerMode = 'normal' | 'draining' | 'maintenance' | 'set-aside';
 
 export interface PeerRecord {
   readonly id: PeerId;
@@ -40,15 +44,15 @@ export interface PeerRecord {
 export interface SlotRecord {
   readonly slotEpoch: Epoch;
   readonly term: Epoch;
-  /** Undefined only before the first peer has joined. */
+  /** Undefined before the first peer has joined, and while the slot waits for somebody's answer (recovery.ts). */
   readonly primary: PeerId | undefined;
   /** Holds every acknowledged write of the slot; the primary is one of them. */
   readonly inSync: readonly PeerId[];
   readonly joining: readonly PeerId[];
   /** Set when the primary of this term took over by a handover of that term (rule F20). */
-  readonly handoverOf?: Epoch;
+  readonly handoverOf?: Epoch | undefined;
   /** Members that left the set while others stayed, with the slotEpoch of it (rule F26). */
-  readonly removed?: readonly { readonly peer: PeerId; readonly atEpoch: Epoch }[];
+  readonly removed?: readonly { readonly peer: PeerId; readonly atEpoch: Epoch }[] | undefined;
 }
 
 export interface Pool {
@@ -60,7 +64,7 @@ export interface Pool {
 export interface ClusterMap {
   readonly clusterId: ClusterId;
   readonly epoch: Epoch;
-  /** Random, renewed by recover: a cloned or restored master is told by it. */
+  /** Random, renewed by recover, with a higher generation of epochs: an old or cloned master is told by it. */
   readonly lineage: string;
   /** The start of the master's process that wrote this map. */
   readonly masterIncarnation: number;
@@ -89,6 +93,16 @@ export function slotOfHash(hash: bigint, slotCount: number): SlotNumber {
 /** Marked as running: neither down nor removed. */
 export function isRunning(peer: Pick<PeerRecord, 'state'> | undefined): boolean {
   return peer?.state === 'up';
+}
+
+/** Recovered, but nobody may lead it yet: somebody who is named here may know more. */
+export function isWaiting(record: SlotRecord): boolean {
+  return record.primary === undefined && record.inSync.length > 0;
+}
+
+/** In sync or joining. */
+export function namedIn(record: SlotRecord): readonly PeerId[] {
+  return [...record.inSync, ...record.joining];
 }
 
 /** In sync but not primary. */

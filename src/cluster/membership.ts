@@ -9,7 +9,7 @@ import { assertDefined } from '../core/assert.js';
 import { refuse } from '../core/errors.js';
 import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isWaiting, namedIn, type PeerRecord, peerOf, type SlotRecord } from './map.js';
 import { checkCopies } from './settings.js';
 import { without, withSlots, withTerm } from './slot-record.js';
 
@@ -95,9 +95,13 @@ export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Ans
       advice: 'Start the master over the data folder it had, or the peer on an empty folder to join as a new one',
     });
   }
-  // The last holder's old store may yet be found: its record stays, and the new store becomes a peer of its own.
+  // The last holder's old store may yet be found, and so may one that is to say what it knows of a slot: its record
+  // stays, and the new store becomes a peer of its own.
   const isReplaceable =
-    namesake !== undefined && namesake.state !== 'removed' && lastHeldBy(map, namesake.id).length === 0;
+    namesake !== undefined &&
+    namesake.state !== 'removed' &&
+    lastHeldBy(map, namesake.id).length === 0 &&
+    waitingWith(map, namesake.id).length === 0;
   return isReplaceable ? withNewStore(map, { join, namesake, answered }) : withNewPeer(map, join);
 }
 
@@ -109,6 +113,9 @@ function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): 
     refuse('removed', `${known.id} was removed from the cluster; what its data folder holds counts for nothing`, {
       advice: 'Stop it, or start it on an empty data folder to join as a new peer',
     });
+  }
+  if (known.state === 'awaited') {
+    refuse('not-ready', `${known.id} has yet to say what it knew before the map was recovered`);
   }
   if (join.incarnation < known.incarnation) {
     refuse('wrong-identity', `${known.id} has been started again since: this is start ${join.incarnation}`, {
@@ -162,7 +169,7 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const own = { zone, weight, flagZone: zone, flagWeight: weight };
   const peer: PeerRecord = { id, storeId, address, ...tokens, ...own, ...heard, mode: 'normal', incarnation };
   const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...withRoom(map), peer] };
-  if (map.slots.some((record) => record.primary !== undefined)) return { map: joined, peer, kind: 'new' };
+  if (map.slots.some((record) => record.inSync.length > 0)) return { map: joined, peer, kind: 'new' };
   // Nothing was ever stored: being empty is being in sync.
   const { epoch } = joined;
   const lone: SlotRecord = { slotEpoch: epoch, term: epoch, primary: id, inSync: [id], joining: [] };
@@ -177,11 +184,7 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
 function withRoom(map: ClusterMap): readonly PeerRecord[] {
   if (map.peers.length < limits.peersMax) return map.peers;
   const named = new Set(
-    map.slots.flatMap(({ inSync, joining, removed = [] }) => [
-      ...inSync,
-      ...joining,
-      ...removed.map(({ peer }) => peer),
-    ]),
+    map.slots.flatMap((record) => [...namedIn(record), ...(record.removed ?? []).map(({ peer }) => peer)]),
   );
   const forgotten = map.peers.find(({ id, state }) => state === 'removed' && !named.has(id));
   if (forgotten === undefined) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
@@ -238,6 +241,11 @@ export function withPeerLeaving(
 /** Slots of which only this peer is in sync. */
 export function lastHeldBy(map: ClusterMap, id: PeerId): readonly number[] {
   return map.slots.flatMap((record, slot) => (record.inSync.length === 1 && record.inSync[0] === id ? [slot] : []));
+}
+
+/** Slots that wait for somebody's answer since the map was recovered, and name this peer. */
+export function waitingWith(map: ClusterMap, id: PeerId): readonly number[] {
+  return map.slots.flatMap((record, slot) => (isWaiting(record) && namedIn(record).includes(id) ? [slot] : []));
 }
 
 /** Of the members that answered the one that leads fewest slots so far; counts it in. */

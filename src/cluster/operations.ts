@@ -8,7 +8,7 @@ import { refuse } from '../core/errors.js';
 import type { PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { type ClusterMap, isRunning, type PeerMode, type PeerRecord, peerOf } from './map.js';
-import { lastHeldBy, withPeerRecord } from './membership.js';
+import { lastHeldBy, waitingWith, withPeerRecord } from './membership.js';
 import { isPlaced } from './placement.js';
 import { without, withSlots } from './slot-record.js';
 
@@ -48,6 +48,11 @@ export function slotsOn(map: ClusterMap, id: PeerId): number {
 
 function withMode(map: ClusterMap, peer: PeerRecord, mode: PeerMode): ClusterMap {
   // Under maintenance nothing of it is made anew, also what was begun already.
+  if (peer.mode === 'set-aside' && mode !== 'normal') {
+    refuse('conflict', `${peer.id} is set aside: what it holds may be more than the others have, or less`, {
+      advice: `Keep its folder if in doubt. dfs peer enable ${peer.id} makes its copies equal to the others'`,
+    });
+  }
   const isOut = peer.isOut && mode !== 'maintenance';
   const after = withPeerRecord(map, { ...peer, mode, isOut });
   if (mode === 'draining' && !after.peers.some(isPlaced)) {
@@ -101,6 +106,14 @@ function withPeerRemoved(map: ClusterMap, peer: PeerRecord): ClusterMap {
   if (lone > 0) {
     refuse('conflict', `${id} has the only copy of ${lone} slots: to remove it would lose them`, {
       advice: `Bring ${id} back. Only if its disk is gone for good: dfs force-promote`,
+    });
+  }
+  const waiting = waitingWith(map, id).length;
+  if (waiting > 0) {
+    refuse('conflict', `${waiting} slots wait for what ${id} or others named there know, since the map was recovered`, {
+      advice:
+        'Start the peers that dfs status names. Only for one that is gone for good, with the master stopped: ' +
+        'dfs-master recover --accept-missing ID',
     });
   }
   const { slotCount, others } = lastHeldAmongDown(map, id);

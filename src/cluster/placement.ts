@@ -2,8 +2,8 @@
  * Where every slot should be, from the peers alone: its primary by the ring with bounded load, its backups by the
  * chain.
  *
- * Peers count as long as they are neither removed nor draining nor out, up or down: a reboot moves nothing. This is
- * only the wish; the planner walks there from the map as it is. Pure. Serves S7.
+ * Peers count as long as they are neither removed nor draining nor set aside nor out, up or down: a reboot moves
+ * nothing. This is only the wish; the planner walks there from the map as it is. Pure. Serves S7.
  */
 import type { PeerId } from '../core/ids.js';
 import { chainOf } from './chain.js';
@@ -16,7 +16,8 @@ import type { PeerRecord } from './map.js';
 export type Placement = readonly (readonly PeerId[])[];
 
 export function isPlaced(peer: Pick<PeerRecord, 'state' | 'mode' | 'isOut' | 'weight'>): boolean {
-  return peer.state !== 'removed' && peer.mode !== 'draining' && !peer.isOut && peer.weight > 0;
+  const mayGetCopies = peer.mode !== 'draining' && peer.mode !== 'set-aside';
+  return peer.state !== 'removed' && mayGetCopies && !peer.isOut && peer.weight > 0;
 }
 
 /**

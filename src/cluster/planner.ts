@@ -2,7 +2,8 @@
  * The next safe small steps from the map as it is towards the wanted placement: who starts joining, which slots should
  * be handed over, which surplus copies may go.
  *
- * Copies come before drops: a member leaves only when every wanted one is in sync and up, and at least `replicas` stay.
+ * Copies come before drops: a member leaves only when every wanted one is in sync, has been heard from with the record
+ * that says so (who answered before may have lost its disk since), and at least `replicas` stay.
  * Nothing is copied around a wanted peer that is down: its slots wait for it until it is out (absence.ts). While moves
  * are paused only missing copies are made. Pure; the master calls it again and again
  * and makes its answer the next map. Serves S7.
@@ -10,7 +11,7 @@
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
-import type { ClusterMap, SlotRecord } from './map.js';
+import { type ClusterMap, isRunning, isWaiting, type SlotRecord } from './map.js';
 import type { Placement } from './placement.js';
 import type { SlotPeer } from './slot-changes.js';
 
@@ -19,8 +20,15 @@ export interface PlannerView {
   readonly nowMs: number;
   /** Since when each peer has answered without a gap; a peer that is missing does not answer. */
   readonly upSinceMs: ReadonlyMap<PeerId, number>;
+  /** The newest map that the peer has said it took. Any when absent. */
+  takenEpochOf?(peer: PeerId): Epoch;
   /** False while a pair should not be tried (again) yet, as after the primary gave it up. Always true when absent. */
   mayJoin?(slot: SlotNumber, peer: PeerId): boolean;
+  /**
+   * False while a peer's disk has no room for a copy: of a slot that lacks copies, or (`isRepair` false) one that would
+   * only move there. Such moves wait; the placement stays as it is, so that nothing goes to and fro.
+   */
+  hasRoom?(peer: PeerId, isRepair: boolean): boolean;
 }
 
 export interface HandoverWish {
@@ -46,7 +54,7 @@ export function planSteps(map: ClusterMap, wanted: Placement, view: PlannerView)
   const handoverCounts = new Map<PeerId, number>();
   for (const [slot, record] of map.slots.entries()) {
     const wish = wanted[slot] ?? [];
-    for (const peer of dropsOf(record, { wish, isUp, map })) drops.push({ slot, peer });
+    for (const peer of dropsOf(record, { wish, isUp, map, view })) drops.push({ slot, peer });
     const handover = handoverOf(record, { slot, wish, isUp, view });
     if (handover === undefined || map.movesPaused || (handoverCounts.get(handover.from) ?? 0) >= limits.handoversAtOnce)
       continue;
@@ -73,11 +81,7 @@ export function missingCopies(map: ClusterMap, wanted: Placement): readonly Slot
 }
 
 function upPeers(map: ClusterMap, view: PlannerView): (id: PeerId | undefined) => boolean {
-  const up = new Set(
-    map.peers
-      .filter((peer) => peer.state !== 'down' && peer.state !== 'removed' && view.upSinceMs.has(peer.id))
-      .map((peer) => peer.id),
-  );
+  const up = new Set(map.peers.filter((peer) => isRunning(peer) && view.upSinceMs.has(peer.id)).map((peer) => peer.id));
   return (id) => id !== undefined && up.has(id);
 }
 
@@ -96,7 +100,8 @@ function joiningOf(
     const record = map.slots[slot] as SlotRecord;
     const isRepair = record.inSync.filter(isUp).length < map.pool.replicas;
     const canCopy = isUp(record.primary) && isUp(peer) && (isRepair || !map.movesPaused);
-    return canCopy && !record.joining.includes(peer) && (view.mayJoin?.(slot, peer) ?? true);
+    const isWelcome = (view.mayJoin?.(slot, peer) ?? true) && (view.hasRoom?.(peer, isRepair) ?? true);
+    return canCopy && !record.joining.includes(peer) && isWelcome;
   });
   const copies = ({ slot }: SlotPeer): number => (map.slots[slot] as SlotRecord).inSync.length;
   return due
@@ -110,11 +115,15 @@ function joiningOf(
 
 function dropsOf(
   record: SlotRecord,
-  on: { wish: readonly PeerId[]; isUp: (id: PeerId) => boolean; map: ClusterMap },
+  on: { wish: readonly PeerId[]; isUp: (id: PeerId) => boolean; map: ClusterMap; view: PlannerView },
 ): readonly PeerId[] {
-  const { wish, isUp, map } = on;
+  const { wish, isUp, map, view } = on;
+  // Whoever is named there may be who knows most.
+  if (isWaiting(record)) return [];
   const joiners = record.joining.filter((peer) => !wish.includes(peer) || !isUp(peer));
-  const isComplete = wish.length > 0 && wish.every((peer) => record.inSync.includes(peer) && isUp(peer));
+  const hasTaken = (peer: PeerId): boolean => (view.takenEpochOf?.(peer) ?? record.slotEpoch) >= record.slotEpoch;
+  const holds = (peer: PeerId): boolean => record.inSync.includes(peer) && isUp(peer) && hasTaken(peer);
+  const isComplete = wish.length > 0 && wish.every(holds);
   if (!isComplete || map.movesPaused) return joiners;
   const surplus = record.inSync.filter((peer) => !wish.includes(peer) && peer !== record.primary);
   const goneFirst = surplus.sort((a, b) => Number(isUp(a)) - Number(isUp(b)));

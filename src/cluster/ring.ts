@@ -19,15 +19,27 @@ export interface Ring {
 export const emptyRing: Ring = { positions: new Float64Array(0), owners: new Uint16Array(0) };
 
 const positionBits = 53;
+/** Each peer's with the weight it joined with and with that of today. */
+const rememberedMax = 2 * limits.peersMax;
 const encoder = new TextEncoder();
 
+/** By address and count: every placement hashes the tokens of all peers, and hardly ever are any of them new. */
+const remembered = new Map<string, Float64Array>();
+
 /** Positions of one peer's tokens, ascending. */
-export function tokensOf(peer: { tokenAddress: string; weight: number }): Float64Array {
-  const count = peer.weight > 0 ? Math.max(1, Math.round(limits.tokensPerWeight * peer.weight)) : 0;
-  return Float64Array.from({ length: count }, (_, counter) => {
-    const hash = xxh64(encoder.encode(`${peer.tokenAddress} ${counter}`));
-    return Number(hash >> BigInt(64 - positionBits));
-  }).sort();
+export function tokensOf({ tokenAddress, weight }: { tokenAddress: string; weight: number }): Float64Array {
+  const count = weight > 0 ? Math.max(1, Math.round(limits.tokensPerWeight * weight)) : 0;
+  const key = `${tokenAddress} ${count}`;
+  const known = remembered.get(key);
+  if (known !== undefined) return known;
+  const positions = new Float64Array(count);
+  for (let counter = 0; counter < count; counter++) {
+    const hash = xxh64(encoder.encode(`${tokenAddress} ${counter}`));
+    positions[counter] = Number(hash >> BigInt(64 - positionBits));
+  }
+  if (remembered.size >= rememberedMax) remembered.clear();
+  remembered.set(key, positions.sort());
+  return positions;
 }
 
 /** The ring with one more peer's tokens. Of equal tokens the one that came first counts as lower. */

@@ -32,9 +32,8 @@ export function withTerm(
   term: { primary: PeerId; epoch: Epoch; handoverOf?: Epoch | undefined },
 ): SlotRecord {
   assert(record.inSync.includes(term.primary), `Only an in-sync member may lead a slot, ${term.primary} is none`);
-  const { handoverOf: _ended, ...rest } = record;
-  const next = { ...rest, slotEpoch: term.epoch, term: term.epoch, primary: term.primary };
-  return term.handoverOf === undefined ? next : { ...next, handoverOf: term.handoverOf };
+  const { epoch, primary, handoverOf } = term;
+  return { ...record, slotEpoch: epoch, term: epoch, primary, handoverOf };
 }
 
 /** The only way into the in-sync set. */
@@ -79,7 +78,6 @@ export function without(record: SlotRecord, leaver: { peer: PeerId; epoch: Epoch
 
 /** Keeps the newest few. */
 function withRemoved(record: SlotRecord, removed: Removed): SlotRecord {
-  const { removed: _replaced, ...rest } = record;
   const kept = removed.slice(-limits.removedMembersMax);
-  return kept.length === 0 ? rest : { ...rest, removed: kept };
+  return { ...record, removed: kept.length === 0 ? undefined : kept };
 }

@@ -5,13 +5,14 @@
  * The reader treats its bytes as foreign: whatever runs past the end or above a bound is refused as `invalid`.
  */
 import { assert } from './assert.js';
+import { readF64, readU64, writeF64, writeU64 } from './big-endian.js';
 import { refuse } from './errors.js';
 
-const startBytes = 1024;
+/** Most are one row of a table. */
+const startBytes = 64;
 
 export class ByteWriter {
   #bytes = new Uint8Array(startBytes);
-  #view = new DataView(this.#bytes.buffer);
   #length = 0;
 
   u8(value: number): void {
@@ -21,13 +22,13 @@ export class ByteWriter {
 
   u64(value: bigint): void {
     this.#reserve(8);
-    this.#view.setBigUint64(this.#length, value);
+    writeU64(this.#bytes, this.#length, value);
     this.#length += 8;
   }
 
   f64(value: number): void {
     this.#reserve(8);
-    this.#view.setFloat64(this.#length, value);
+    writeF64(this.#bytes, this.#length, value);
     this.#length += 8;
   }
 
@@ -67,10 +68,9 @@ export class ByteWriter {
 
   #reserve(count: number): void {
     if (this.#length + count <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + count));
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 4, this.#length + count));
     grown.set(this.#bytes.subarray(0, this.#length));
     this.#bytes = grown;
-    this.#view = new DataView(grown.buffer);
   }
 }
 
@@ -78,14 +78,12 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
   readonly #what: string;
   #offset = 0;
 
   /** `what` names the bytes in refusals: "The cluster map". */
   constructor(bytes: Uint8Array, what: string) {
     this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength); // a Buffer's slice is no copy
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
   }
 
@@ -94,15 +92,15 @@ export class ByteReader {
   }
 
   u8(): number {
-    return this.#view.getUint8(this.#take(1));
+    return this.#bytes[this.#take(1)] as number;
   }
 
   u64(): bigint {
-    return this.#view.getBigUint64(this.#take(8));
+    return readU64(this.#bytes, this.#take(8));
   }
 
   f64(): number {
-    return this.#view.getFloat64(this.#take(8));
+    return readF64(this.#bytes, this.#take(8));
   }
 
   varint(max: number = Number.MAX_SAFE_INTEGER): number {

@@ -5,6 +5,7 @@
  * of its block checksums in order: whoever has verified the blocks has verified the payload.
  */
 import xxhash from 'xxhash-wasm';
+import { writeU64 } from './big-endian.js';
 import { limits } from './limits.js';
 
 const api = await xxhash();
@@ -39,10 +40,9 @@ export function blockCount(sizeBytes: number): number {
 /** 8 bytes, big endian, for each block of 64 KiB. */
 export function blockSums(bytes: Uint8Array): Uint8Array {
   const sums = new Uint8Array(blockCount(bytes.length) * 8);
-  const view = new DataView(sums.buffer);
   for (let block = 0; block * 8 < sums.length; block++) {
     const start = block * limits.blockBytes;
-    view.setBigUint64(block * 8, api.h64Raw(bytes.subarray(start, start + limits.blockBytes)));
+    writeU64(sums, block * 8, api.h64Raw(bytes.subarray(start, start + limits.blockBytes)));
   }
   return sums;
 }

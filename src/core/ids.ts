@@ -1,11 +1,12 @@
 /**
  * The identities the protocol speaks of, and how each is written down.
  *
- * An epoch is (generation, number) in one safe integer, so that epochs compare with `<`; only a recovery of the map may
- * raise the generation (rule F14), which this version lacks, so it is 0. A version is (slotEpoch at the write,
- * counter): the counter never falls within a term and the epoch rises with every term, so no version ever names two
- * contents (F27).
+ * An epoch is (generation, number) in one safe integer, so that epochs compare with `<`; only a recovery of the map
+ * raises the generation (rule F14). A version is (slotEpoch at the write, counter): the counter never falls within a
+ * term and the epoch rises with every term, so no version ever names two contents (F27).
  */
+import { readU16, readU32, writeU16, writeU32 } from './big-endian.js';
+
 export type ClusterId = string; // 32 hex digits
 export type StoreId = string; // 32 hex digits, random, written when a data folder is formatted
 export type PeerId = string; // "p1", "p2", … given by the master
@@ -14,9 +15,15 @@ export type Epoch = number;
 export type Address = string; // "host:port"
 
 const generationSize = 2 ** 32;
+/** So that every epoch of the last generation is a safe integer. */
+export const generationMax = 2 ** 21 - 1;
 
 export function toEpoch(parts: { generation: number; number: number }): Epoch {
   return parts.generation * generationSize + parts.number;
+}
+
+export function generationOf(epoch: Epoch): number {
+  return Math.floor(epoch / generationSize);
 }
 
 export interface Version {
@@ -50,21 +57,19 @@ export const timedIdBytes = 16;
 
 export function toTimedId(parts: { atMs: number; random: Uint8Array }): TimedId {
   const id = new Uint8Array(timedIdBytes);
-  const view = new DataView(id.buffer);
-  view.setUint16(0, Math.floor(parts.atMs / 2 ** 32));
-  view.setUint32(2, parts.atMs >>> 0);
+  writeU16(id, 0, Math.floor(parts.atMs / 2 ** 32));
+  writeU32(id, 2, parts.atMs >>> 0);
   id.set(parts.random.subarray(0, 10), 6);
   return id;
 }
 
 /** The time a request or upload id carries, in ms by the cluster's clock. */
 export function timeOfId(id: TimedId): number {
-  const view = new DataView(id.buffer, id.byteOffset, id.byteLength);
-  return view.getUint16(0) * 2 ** 32 + view.getUint32(2);
+  return readU16(id) * 2 ** 32 + readU32(id, 2);
 }
 
 export function toHex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('hex');
+  return Buffer.from(bytes).toString('hex');
 }
 
 export function fromHex(text: string): Uint8Array {

@@ -50,10 +50,25 @@ export const limits = {
   weightMax: 64, // bounds the ring; only the ratio of weights matters
   joiningSlotsPerPeer: 256, // bounds what one peer copies at a time
   handoversAtOnce: 64, // wished of one primary at a time: a sealed slot answers nobody
+  copiesInReportMax: 100, // one event tells of many bad copies: their names bound it
+  copyWordsBytesMax: 2048, // what a copy is of, in words
   removedMembersMax: 3, // per slot, newest kept: what force-promote may tell about (F26)
   digestBuckets: 64,
+  checkpointsMax: 32, // each is an open index at every peer
 
   // Disk.
   reserveFraction: 0.02, // keeps deletes and the index working on a full disk
   reserveBytesMin: 256 * 1024 * 1024,
+  reservesForCopies: 2, // below so many reserves free nothing is copied here: clients need the rest
+  reservesToRecover: 3, // from so many on it counts as roomy again; the gap keeps moves from going to and fro
+  softFullFraction: 0.85, // used: beyond, what has copies enough elsewhere stays there; repairs keep the rest
+  softFullEndsFraction: 0.8,
+
+  // Pace.
+  latencySamplesMin: 100, // fewer say nothing about a 99th percentile: one hiccup would be it
+  slowFactor: 10, // times the others' 99th percentile; disks of one kind differ by two or three
+  hedgedShare: 0.05, // reads asked of a second copy: enough for the tail, no load to speak of
+  hedgeBurst: 10, // shares saved up while no read was late
+  hedgeQuantile: 0.95, // of a client's own recent reads: the tail that the share pays for
+  hedgeSamplesMin: 20,
 } as const;

@@ -86,12 +86,16 @@ type ReplicaMoment =
   | { readonly point: 'markedLost'; readonly slot: SlotNumber; readonly fileId: string }
   | { readonly point: 'beaconGranted' }
   | { readonly point: 'surplusAllowed' | 'surplusForgotten'; readonly slot: SlotNumber }
+  /** A part of a checkpoint: the index was copied; the part will be there after a restart. */
+  | { readonly point: 'checkpointCopied' | 'checkpointFinished' }
   /** A cluster map: taken, and then durable with its promises. */
   | { readonly point: 'mapTaken' | 'mapDurable'; readonly storeId: StoreId; readonly map: object };
 
 /** What the master does with cluster maps. */
 type MasterMoment =
   | { readonly point: 'mapLoaded'; readonly map: object | undefined }
+  /** Made anew from what peers know, and durable; or peers were given up in such a map. */
+  | { readonly point: 'mapRecovered'; readonly map: object }
   /** Changes that placement wants, on the map they were made for. */
   | { readonly point: 'planned'; readonly before: object; readonly after: object }
   | { readonly point: 'promoting' }

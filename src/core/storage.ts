@@ -59,6 +59,27 @@ export interface IndexStore extends IndexReader {
   close(): Promise<void>;
 }
 
+/** Copies of an index as it once was, each an index of its own under a name. */
+export interface IndexCopies {
+  /** The finished ones, in order of name. */
+  list(): Promise<readonly string[]>;
+  /** What another copy takes at most. */
+  sizeOfNext(): Promise<number>;
+  /**
+   * Copies one durable state of the index, of some moment during the call; writes go on meanwhile. Resolves when the
+   * copy is durable; it is gone after a restart unless it was finished. Throws DfsError `no-space` or StorageFailure.
+   */
+  make(name: string): Promise<IndexStore>;
+  /** Of a copy that was closed. Resolves when it will be there after a restart. */
+  finish(name: string): Promise<void>;
+  /** A finished copy; undefined when it cannot be read. */
+  open(name: string): Promise<IndexStore | undefined>;
+  /** Bytes on the disk. */
+  sizeOf(name: string): Promise<number>;
+  /** Of a copy that is closed, finished or not, if it is there. Resolves when it will not come back. */
+  remove(name: string): Promise<void>;
+}
+
 /** 32 hex digits, random, never reused. */
 export type FileId = string;
 
@@ -68,6 +89,11 @@ export interface ByteStore {
    * `no-space` (the partial file is removed) or StorageFailure (fatal).
    */
   create(id: FileId, header: Uint8Array, bytes: Uint8Array): Promise<void>;
+  /**
+   * Resolves when a file that is there already is durable, with its folder entry: whoever made it may have died before
+   * it was. Refuses `integrity` when there is no such regular file. Throws StorageFailure (fatal).
+   */
+  sync(id: FileId): Promise<void>;
   /**
    * Reads up to `length` bytes from `offset`, fewer at the end of the file; undefined when there is no such regular
    * file (a link, folder or pipe in its place is never followed). Throws DfsError `integrity` on a read error.

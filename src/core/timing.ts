@@ -27,7 +27,7 @@ export const timing = {
   stalledUploadMs: 10_000, // granted credit on which next to nothing arrives is taken back
   unwelcomeUploadMs: 1000, // the same while other clients wait: short, as many such may stand before them
 
-  gatherAddsMs: 100, // copies that are in step wait so long for others: each change of the map costs every peer time
+  gatherAddsMs: 1000, // copies in step wait so long for others under way: each change of the map costs every peer time
   changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered
   mapWatchMs: 1000, // longest time a map watch is held open
 
@@ -40,5 +40,13 @@ export const timing = {
   clientRetryMinMs: 10,
   clientRetryMaxMs: 250,
   clientTimeoutMs: 30_000,
+  hedgeLateMinMs: 5, // no read is late before: twice asked of a busy host is no quicker
+  clientLatencyMs: 60_000, // what a client calls its recent reads
+  silentHolderMs: 500, // a holder from which nothing has come for so long is not waited for alone
+  silentHolderLastMs: 10_000, // and is asked last for so long
+
+  latencyWindowMs: 30_000, // a disk's pace: long enough for a 99th percentile, short enough to notice
+  slowFromMs: 50, // a 99th percentile below is nothing that anybody must know
+  slowForgottenMs: 60_000, // a slow peer that shows no figures for so long gets another chance
   stopWithinMs: 10_000, // SIGTERM to exit
 } as const;

@@ -4,10 +4,11 @@
  * A file is acknowledged when its content and its folder entry are durable. Nothing but a regular file is ever read: a
  * link, a pipe or a folder in a file's place counts as missing. What belongs to whom is the index's business.
  */
-import { closeSync, constants, fstatSync, open as openFile, read as readFile } from 'node:fs';
+import { closeSync, constants, fdatasync, fstatSync, open as openFile, read as readFile } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { lstat, mkdir, open, readdir, statfs, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { assert, assertDefined } from '../core/assert.js';
 import { DfsError } from '../core/errors.js';
 import type { ByteStore, FileId } from '../core/storage.js';
@@ -21,6 +22,7 @@ import {
   toWriteError,
 } from './system-errors.js';
 
+const datasync = promisify(fdatasync);
 const digits = [...'0123456789abcdef'];
 const idPattern = /^[0-9a-f]{32}$/;
 const createFlags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
@@ -68,6 +70,20 @@ export class ByteFiles implements ByteStore {
     } catch (error) {
       if (isFullDisk(error)) await this.remove(id);
       throw toWriteError(error, `Writing ${path}`);
+    }
+  }
+
+  async sync(id: FileId): Promise<void> {
+    const path = this.#pathOf(id);
+    const descriptor = await openToRead(path);
+    if (descriptor === undefined) throw new DfsError('integrity', `There is no file at ${path}`);
+    try {
+      await datasync(descriptor);
+      await assertDefined(this.#syncs.get(id.charAt(0)), 'A folder for each digit').sync();
+    } catch (error) {
+      throw toStorageFailure(error, `Syncing ${path}`);
+    } finally {
+      closeSync(descriptor);
     }
   }
 

@@ -6,9 +6,9 @@
  * synced, and after a failed sync too.
  */
 import { constants, existsSync, writeFileSync } from 'node:fs';
-import { access, lstat, rename, rm, statfs } from 'node:fs/promises';
+import { access, lstat, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { type Database, type RangeOptions as LmdbRangeOptions, open, type RootDatabase } from 'lmdb';
+import { type Database, type RangeOptions as LmdbRangeOptions, open as openLmdb, type RootDatabase } from 'lmdb';
 import { assert } from '../core/assert.js';
 import { DfsError, StorageFailure } from '../core/errors.js';
 import {
@@ -85,6 +85,21 @@ export async function openIndex(path: string, options: IndexOptions): Promise<In
   }
 }
 
+/**
+ * Copies one durable state of an index that is open here into a new file, while writes go on (mdb_env_copy2). Resolves
+ * when the content is durable; its name is not. Throws DfsError `no-space` or StorageFailure.
+ */
+export async function copyIndex(index: IndexStore, path: string): Promise<void> {
+  assert(index instanceof LmdbIndex, 'Only an index made here is copied');
+  try {
+    await index.copyTo(path);
+    const file = await open(path, 'r+');
+    await file.sync().finally(() => file.close());
+  } catch (error) {
+    throw toWriteError(error, `Copying the index to ${path}`);
+  }
+}
+
 /** Puts a lost index out of the way, so that a new one can be made; the last one put aside is kept for inspection. */
 export async function setAsideIndex(path: string): Promise<void> {
   try {
@@ -122,7 +137,7 @@ function isDamage(error: unknown): error is Error {
 
 function openEnvironment(path: string, options: IndexOptions): LmdbIndex {
   const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const;
-  const root: RootDatabase<Buffer, Uint8Array> = open({
+  const root: RootDatabase<Buffer, Uint8Array> = openLmdb({
     path,
     noSubdir: true,
     overlappingSync: false,
@@ -217,6 +232,12 @@ class LmdbIndex implements IndexStore {
 
   transact<T>(body: (transaction: IndexTransaction) => T): Promise<T> {
     return this.#commits.submit(() => runBody(new BodyTransaction(this.#tables, this.#reader), body));
+  }
+
+  /** Without the free pages, so that it takes no more than what is in it. */
+  copyTo(path: string): Promise<void> {
+    assert(!this.#isClosed, 'A closed index is not copied');
+    return this.#root.backup(path, true);
   }
 
   async close(): Promise<void> {

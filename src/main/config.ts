@@ -33,6 +33,8 @@ export interface Program<O extends Options> {
   /** Whole command lines to copy, each with what it does. */
   readonly examples: readonly (readonly [command: string, about: string])[];
   readonly options: O;
+  /** Keys of the configuration file that are not of this program, but of one that shares the file with it. */
+  readonly otherKeys?: readonly string[];
   /** Words that are commands of their own: "recover". */
   readonly commands?: readonly (readonly [name: string, about: string])[];
   /** What single values cannot show: a sentence when they do not fit together. */
@@ -159,7 +161,7 @@ async function readFile<O extends Options>(
     const values = parseToml(await sources.readText(path), path);
     const names = Object.keys(program.options);
     for (const key of Object.keys(values)) {
-      if (names.includes(key)) continue;
+      if (names.includes(key) || program.otherKeys?.includes(key)) continue;
       const close = nearest(key, names);
       const hint = close === undefined ? `It may hold ${names.join(', ')}` : `Did you mean "${close}"?`;
       throw new DfsError('invalid', `Configuration file ${path}: unknown key "${key}". ${hint}`);

@@ -1,5 +1,6 @@
 /**
- * The options of dfs-master and dfs-peer, as tables: name, meaning, default and what is a right value.
+ * The options of dfs-master, its command recover, and dfs-peer, as tables: name, meaning, default and what is a right
+ * value.
  */
 import { parseBytes } from '../cli/command.js';
 import { DfsError } from '../core/errors.js';
@@ -54,6 +55,18 @@ const masterOptions = {
     default: '86400',
     parse: parseSeconds,
   },
+  'checkpoint-every': {
+    takes: 'SECONDS',
+    about: 'how often a checkpoint is made by itself; 0: never',
+    default: '0',
+    parse: parseSeconds,
+  },
+  'checkpoint-keep': {
+    takes: 'N',
+    about: 'how many of those are kept, the newest; others stay until they are removed',
+    default: '7',
+    parse: (text: string) => parseWhole(text, { min: 1, max: limits.checkpointsMax - 8 }),
+  },
   'on-event': { takes: 'COMMAND', about: 'run at each event, with the event as JSON on stdin', parse: parseCommand },
   'log-level': logLevel,
 } as const satisfies Record<string, Option<unknown>>;
@@ -67,12 +80,49 @@ export const masterProgram: Program<typeof masterOptions> = {
     ['dfs-master --replicas 3 --min-in-sync 2', 'a new cluster that keeps three copies'],
   ],
   options: masterOptions,
-  commands: [['recover', 'make the map again from the peers, after its disk was lost (not in this version)']],
+  commands: [['recover', 'make the map again from the peers, after its disk was lost: dfs-master recover --help']],
   check(settings) {
     const { replicas, 'min-in-sync': minInSync } = settings;
     if (minInSync <= replicas) return undefined;
     return `min-in-sync is ${minInSync}, more than the ${replicas} replicas: every write would be refused`;
   },
+};
+
+const recoverOptions = {
+  peer: {
+    takes: 'HOST:PORT[,…]',
+    about: 'a peer that runs, or several; those that they know of are asked too',
+    parse: parseAddresses,
+  },
+  data: {
+    takes: 'DIR',
+    about: 'the data folder the master will have; there must be no map in it',
+    default: masterOptions.data.default,
+    parse: parsePath,
+  },
+  'accept-missing': {
+    takes: 'ID[,…]',
+    about: 'peers that are gone for good: go on without what only they know',
+    parse: (text: string) => text.split(',').map((one) => parseName(one.trim())),
+  },
+  'log-level': { ...logLevel, default: 'warn' },
+} as const satisfies Record<string, Option<unknown>>;
+
+export const recoverProgram: Program<typeof recoverOptions> = {
+  name: 'dfs-master recover',
+  about:
+    'makes the cluster map again from what the peers know, after the data folder of the master was lost; then start ' +
+    'dfs-master over the folder as always. Slots of which a peer that does not answer may know more wait for it: ' +
+    'start it, and it is asked when it joins',
+  examples: [
+    ['dfs-master recover --peer 10.0.0.2:7421 --data /var/lib/dfs-master', 'the one peer named tells of the others'],
+    [
+      'dfs-master recover --accept-missing p3 --data /var/lib/dfs-master',
+      'later, with the master stopped, when p3 is gone for good: what only p3 knew is lost',
+    ],
+  ],
+  options: recoverOptions,
+  otherKeys: Object.keys(masterOptions),
 };
 
 const peerOptions = {
@@ -87,7 +137,7 @@ const peerOptions = {
     takes: 'HOST:PORT[,…]',
     about: 'the master, or several',
     default: '127.0.0.1:7420',
-    parse: (text: string) => text.split(',').map((one) => parseAddress(one.trim())),
+    parse: parseAddresses,
   },
   data: { takes: 'DIR', about: 'where files are kept', default: './dfs-data/peer', parse: parsePath },
   zone: { takes: 'NAME', about: 'copies go to different zones (the host name)', parse: parseName },
@@ -146,6 +196,10 @@ export function parseAddress(text: string): Address {
   if (match === null) return invalid(text, 'an address; write HOST:PORT, such as 127.0.0.1:7420');
   if (Number(match[2]) > 65_535) return invalid(text, `an address: port ${match[2]} is above 65535`);
   return text;
+}
+
+function parseAddresses(text: string): readonly Address[] {
+  return text.split(',').map((one) => parseAddress(one.trim()));
 }
 
 function parseWhole(text: string, range: { min: number; max: number }): number {

@@ -1,5 +1,6 @@
 /**
- * How a daemon starts, stops and dies: settings, log, data folder, signals, and the exit code for each way to end.
+ * How a daemon starts, stops and dies: settings, log, data folder, signals, and the exit code for each way to end. What
+ * is done once to its data folder, while no daemon runs over it, ends with a text and a code instead.
  *
  * SIGTERM ends cleanly within 10 s; SIGHUP reads the log level again; a broken disk ends with 70, a data folder in use
  * with 75, a configuration that cannot work with 78.
@@ -50,7 +51,9 @@ export async function runDaemon<O extends Options>(
   try {
     const loaded = await read();
     if (loaded.kind === 'print') return printLine(loaded.text === 'version' ? packageVersion : loaded.text);
-    if (loaded.kind === 'command') throw new DaemonStop(exitCodes.usage, `"${loaded.name}" is not in this version`);
+    if (loaded.kind === 'command') {
+      throw new DaemonStop(exitCodes.usage, `Write the command first: ${program.name} ${loaded.name} --help`);
+    }
     const shared = loaded.settings as unknown as SharedSettings;
     const log = openLog(shared['log-level'], { program: program.name });
     const reload = async (): Promise<void> => {
@@ -104,15 +107,48 @@ async function run(
     onHangUp: () => void reload().catch((error) => log.warn({ error: sentenceOf(error) }, 'Nothing was changed')),
     onUncaught: onFatal,
   });
-  // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
-  if (data === defaultData) await localFiles.makeFolder(data);
-  const folder = await lockSoon(data);
-  await refuseForeignFolder(folder, on.program);
+  const folder = await openFolder(on.program, { data, defaultData });
   const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
   const started = await start({ environment, folder, onFatal });
   running = { started, folder };
   log.info({ address: started.address }, 'listening');
   if (isStopping) await stop();
+}
+
+/** Does one thing to the data folder of `owner`, prints what it says on stdout, and ends with its code. */
+export async function runTask<O extends Options>(
+  program: Program<O>,
+  given: { owner: string; argv: readonly string[]; environment: Readonly<Record<string, string | undefined>> },
+  perform: (ground: Omit<Ground<O>, 'onFatal'>) => Promise<{ readonly text: string; readonly exitCode: number }>,
+): Promise<void> {
+  try {
+    const loaded = await loadSettings(program, { ...given, readText: (path) => localFiles.readText(path) });
+    if (loaded.kind === 'print') return printLine(loaded.text === 'version' ? packageVersion : loaded.text);
+    if (loaded.kind === 'command') throw new DaemonStop(exitCodes.usage, `${program.name} has no commands`);
+    const { data, 'log-level': level } = loaded.settings as unknown as SharedSettings;
+    const log = openLog(level, { program: program.name });
+    const folder = await openFolder(given.owner, { data, defaultData: program.options.data?.default });
+    const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
+    const { text, exitCode } = await perform({ settings: loaded.settings, environment, folder });
+    await folder.release();
+    log.flush();
+    printLine(text);
+    exitProcess(exitCode);
+  } catch (error) {
+    printError(`${program.name}: ${sentenceOf(error)}`);
+    exitProcess(exitCodeOf(error));
+  }
+}
+
+async function openFolder(
+  owner: string,
+  { data, defaultData }: { data: string; defaultData: string | undefined },
+): Promise<FolderLock> {
+  // Only the default folder's parents are made: a mistyped or unmounted path should not come to life as an empty one.
+  if (data === defaultData) await localFiles.makeFolder(data);
+  const folder = await lockSoon(data);
+  await refuseForeignFolder(folder, owner);
+  return folder;
 }
 
 /** The file by which each program's folder is known. */

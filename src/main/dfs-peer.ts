@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { limits } from '../core/limits.js';
 import { openByteFiles } from '../io/byte-files.js';
 import { hostName, nodeVersion } from '../io/daemon-process.js';
+import { openIndexCopies } from '../io/lmdb-copies.js';
 import { createIndex, openIndex, setAsideIndex } from '../io/lmdb-index.js';
 import { openSmallFiles } from '../io/small-files.js';
 import { openDataFolder } from '../peer/data-folder.js';
@@ -29,9 +30,11 @@ export async function main(
       setAsideIndex: () => setAsideIndex(indexPath),
     });
     const bytes = await openByteFiles(join(folder.path, 'bytes'));
+    const copied = { index: opened.index, indexPath };
+    const copies = await openIndexCopies(join(folder.path, 'checkpoints'), copied, indexOptions);
     return Peer.start(
       world,
-      { folder: opened, bytes },
+      { folder: opened, bytes, copies },
       {
         listen: settings.listen,
         ...(settings.advertise === undefined ? {} : { advertise: settings.advertise }),

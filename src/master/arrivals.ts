@@ -18,7 +18,8 @@ import { openSession } from '../protocol/session.js';
 export type Hello = RequestOf<'hello'>;
 export type JoinRequest = RequestOf<'join'>;
 
-const storeAdvice = 'Start the master over the data folder it had';
+const storeAdvice =
+  'Start the master over the data folder it had. If that is lost: dfs-master recover --peer HOST:PORT (of any peer)';
 
 /** Refuses whoever belongs elsewhere; `map` is undefined while there is no cluster. */
 export function checkHello(hello: Hello, map: ClusterMap | undefined): void {
@@ -122,6 +123,12 @@ export function withArrival(
     return refuse('wrong-cluster', `This master leads cluster ${current.clusterId}, not ${join.clusterId}`);
   }
   const { storeId, incarnation, address, zone, weight, peerId } = join;
+  const isUnknown = current.peers.every((peer) => peer.storeId !== storeId);
+  if (isUnknown && join.lineage !== undefined && join.lineage !== current.lineage) {
+    refuse('wrong-identity', `${peerId} joined by a map that was lost before anybody else had heard of it`, {
+      advice: 'Start it on an empty data folder to join as a new peer',
+    });
+  }
   const asked = { storeId, incarnation, address, zone, weight };
   const joined = withPeerJoined(current, peerId === undefined ? asked : { ...asked, peerId }, on.answered);
   return { ...joined, peer: assertDefined(peerOf(joined.map, joined.peer.id), 'A joined peer is in the map') };

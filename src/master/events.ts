@@ -29,7 +29,9 @@ export const eventKinds = [
   'master-started',
   'master-late',
   'cluster-created',
+  'map-recovered',
   'peer-joined',
+  'peer-answered',
   'peer-started',
   'peer-replaced',
   'peer-suspect',
@@ -38,6 +40,8 @@ export const eventKinds = [
   'peer-up',
   'peer-out',
   'peer-changed',
+  'peer-full',
+  'peer-slow',
   'peer-removed',
   'settings-changed',
   'copy-damaged',
@@ -50,6 +54,8 @@ export const eventKinds = [
   'copy-added',
   'copy-removed',
   'health',
+  'checkpoint-made',
+  'checkpoint-removed',
 ] as const;
 export type EventKind = (typeof eventKinds)[number];
 

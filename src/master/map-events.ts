@@ -4,11 +4,12 @@
  * Slots are gathered: one event for each way in which several slots changed alike.
  */
 import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
-import { peerOf } from '../cluster/map.js';
+import { isWaiting, peerOf } from '../cluster/map.js';
 import { settingsOf } from '../cluster/settings.js';
 import type { SlotChange } from '../cluster/slot-changes.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import type { RequestOf } from '../protocol/messages.js';
+import { type ConditionChange, sentenceOfCondition } from './conditions.js';
 import type { EventKind, NewEvent } from './events.js';
 import { type Liveness, type Membership, neverAnswered } from './membership.js';
 
@@ -37,6 +38,10 @@ function eventsOfPeer(before: PeerRecord | undefined, after: PeerRecord): readon
     const text = `${peer} came back with a new data folder; what the old one held counts for nothing`;
     return [{ kind: 'peer-replaced', peer, text, data: { ...where, formerStoreId: before.storeId } }];
   }
+  if (before.state === 'awaited' && after.state !== 'awaited') {
+    const text = `${peer} said what it knew before the map was recovered`;
+    return [{ kind: 'peer-answered', peer, text, data: where }];
+  }
   if (before.incarnation !== incarnation) {
     return [{ kind: 'peer-started', peer, text: `${peer} was started again`, data: where }];
   }
@@ -57,6 +62,7 @@ const modeSentences = {
   normal: 'takes part again as any other',
   draining: 'is being drained: its copies move to others',
   maintenance: 'is under maintenance: while it is down nothing is copied anew',
+  'set-aside': 'is set aside: it gets no copies and keeps what it holds',
 } as const;
 
 /** What an operator wants of a peer otherwise than before. */
@@ -169,15 +175,38 @@ const downSentences = {
   goodbye: 'stops on purpose',
 } as const;
 
-/** What a peer told of a copy on it. */
+/** A peer's disk is filling up, or slow, or no longer. */
+export function eventsOfCondition({ peer, before, after, figures }: ConditionChange): readonly NewEvent[] {
+  const events: NewEvent[] = [];
+  const sentence = sentenceOfCondition(peer, after, figures);
+  if (before.fullness !== after.fullness) {
+    const text = sentence.fullness ?? `${peer} has room for copies again`;
+    events.push({ kind: 'peer-full', peer, text, data: { fullness: after.fullness, ...figures.space } });
+  }
+  if (before.slowBy.join() !== after.slowBy.join()) {
+    const text = sentence.pace ?? `${peer} is about as fast as the others again`;
+    events.push({ kind: 'peer-slow', peer, text, data: { slowBy: after.slowBy, p99Ms: figures.paces } });
+  }
+  return events;
+}
+
+/** All are in the event's data. */
+const namesInText = 3;
+
+/** What a peer told of copies on it. */
 export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEvent {
-  const { kind, what = 'something', slot } = report;
+  const { kind, named = [], others = 0 } = report;
+  const count = named.length + others;
+  const shown = named.slice(0, namesInText).map(({ what }) => what);
+  const which = shown.length === count ? shown.join(', ') : `${shown.join(', ')} and ${count - shown.length} others`;
+  const isOne = count === 1;
   const state =
     kind === 'copy-damaged'
-      ? 'is bad; it is repaired as soon as another holder can give a good one'
-      : 'was repaired from another holder';
-  const where = slot === undefined ? {} : { slots: [slot] };
-  return { kind, peer, ...where, text: `${peer}: the copy of ${what} ${state}`, data: { what } };
+      ? `${isOne ? 'is' : 'are'} bad; repaired as soon as another holder can give a good one`
+      : `${isOne ? 'is' : 'are'} good again`;
+  const text = `${peer}: ${isOne ? 'the copy' : `${count} copies`} of ${which} ${state}`;
+  const data = { copies: named, ...(others === 0 ? {} : { others }) };
+  return { kind, peer, slots: [...new Set(named.map(({ slot }) => slot))], text, data };
 }
 
 /** What `peer` copied for those that were let into its sets: one event for each of them. */
@@ -211,10 +240,12 @@ function eventOfCopies(
   return { kind: 'copies-made', peer, slots, text, data };
 }
 
-/** Slots that nobody can serve until a holder returns. */
+/** Slots that nobody can serve until a holder returns, or says what it knows. */
 export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
   const down = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
-  return map.slots.flatMap((record, slot) => (record.primary !== undefined && down.has(record.primary) ? [slot] : []));
+  const isLeaderless = (record: SlotRecord): boolean =>
+    isWaiting(record) || (record.primary !== undefined && down.has(record.primary));
+  return map.slots.flatMap((record, slot) => (isLeaderless(record) ? [slot] : []));
 }
 
 const moves: ReadonlySet<EventKind> = new Set([

@@ -52,6 +52,13 @@ export class ClusterClock {
     return Math.floor(this.#lastMs);
   }
 
+  /** It had come so far before this machine had anything to do with it. Resolves when that is durable. */
+  async startFrom(ms: number): Promise<void> {
+    this.#lastMs = Math.max(this.nowMs(), ms);
+    this.#markedMs = 0;
+    await this.mark();
+  }
+
   /** Writes the mark when it is due. */
   async mark(): Promise<void> {
     const nowMs = this.nowMs();

@@ -14,15 +14,17 @@ import { withSettings } from '../cluster/settings.js';
 import { withDropped, withJoining } from '../cluster/slot-changes.js';
 import { type Environment, every, type Timer } from '../core/environment.js';
 import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
-import { type Address, type PeerId, toHex } from '../core/ids.js';
+import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
 import type { ReplyOf } from '../protocol/messages.js';
+import { Checkpoints, type CheckpointTimer } from './checkpoints.js';
 import { Commits } from './commits.js';
+import { Conditions } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
-import { eventsBetween, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
+import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
 import { absencesOf, type Membership } from './membership.js';
@@ -43,6 +45,7 @@ export interface MasterOptions {
   readonly quarantineMs: number;
   /** For `dfs doctor`. */
   readonly nodeVersion: string;
+  readonly checkpoints: CheckpointTimer;
   /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
   onFatal(error: unknown): void;
   /** For a command run at each event. */
@@ -62,8 +65,10 @@ export class Master {
   readonly commits: Commits;
   readonly watch: PeerWatch;
   readonly planning = new Planning();
+  readonly conditions = new Conditions();
   readonly repair = new RepairProgress();
   readonly operations = new Operations(this);
+  readonly checkpoints = new Checkpoints(this);
   readonly options: MasterOptions;
   readonly environment: Environment;
   readonly #startedMs: number;
@@ -71,7 +76,6 @@ export class Master {
   #server: MasterServer | undefined;
   #rounds: { stop(): void } | undefined;
   #roundCount = 0;
-  #encoded: { readonly epoch: number; readonly bytes: Uint8Array } | undefined;
   #awaited: ReadonlySet<PeerId> = new Set();
   #isReconciling = false;
   #isStopped = false;
@@ -101,6 +105,7 @@ export class Master {
     this.watch = new PeerWatch(environment, {
       incarnation: loaded.incarnation,
       clusterMs: () => this.clusterClock.nowMs(),
+      slowPeers: () => this.conditions.slowPeers,
       onLivenessChanged: (before, after) => this.#onLivenessChanged(before, after),
       onAnswered: (peer) => void (this.#awaited.has(peer) && this.#look()),
       onForeignMap: (sentence) => this.onForeignMap(sentence),
@@ -131,6 +136,7 @@ export class Master {
     const events = await EventLog.load(files, environment.log, () => clusterClock.nowMs());
     environment.probe?.at({ point: 'mapLoaded', map });
     const master = new Master(environment, options, { maps, map, incarnation, clusterClock, events });
+    await master.checkpoints.load(files);
     events.onKept = (event) => options.onEvent?.(event);
     master.#tellWhatIsUntold();
     await master.#begin();
@@ -147,10 +153,7 @@ export class Master {
 
   /** The newest durable map as it travels. */
   get encodedMap(): Uint8Array | undefined {
-    const { map } = this.commits;
-    if (map === undefined) return undefined;
-    if (this.#encoded?.epoch !== map.epoch) this.#encoded = { epoch: map.epoch, bytes: encodeMap(map) };
-    return this.#encoded.bytes;
+    return this.map === undefined ? undefined : encodeMap(this.map);
   }
 
   /** Ids for a cluster that is about to be made. */
@@ -180,8 +183,11 @@ export class Master {
       map: this.map,
       membership: this.watch.membership,
       heardFrom: (peer) => this.watch.heardFrom(peer),
+      conditionOf: (peer) => this.conditions.of(peer),
+      figuresOf: (peer) => this.watch.figuresOf(peer),
       wanted: this.map === undefined ? [] : this.planning.wanted(this.map),
       bytesPerSecond: this.repair.bytesPerSecond,
+      checkpoints: this.checkpoints.count,
       failing: this.planning.failing(this.environment.clock.monotonicMs()),
       masterAddress: this.address,
       settings: this.options,
@@ -214,7 +220,8 @@ export class Master {
     this.#fail(
       new DaemonStop(
         exitCodes.configuration,
-        `${sentence}: this store is not the newest. Start the master over the newest one`,
+        `${sentence}: this store is not the newest. Start the master over the newest one; only if that is lost too, ` +
+          'run dfs-master recover with an empty data folder, while the peers run',
       ),
     );
   }
@@ -225,6 +232,7 @@ export class Master {
     this.#isStopped = true;
     this.#rounds?.stop();
     this.#planSoon?.cancel();
+    this.checkpoints.stop();
     await this.#server?.close();
     this.watch.stop();
     await this.commits.idle();
@@ -233,9 +241,8 @@ export class Master {
   }
 
   async #begin(): Promise<void> {
-    const { map } = this;
     this.#server = await MasterServer.listen(this);
-    if (map !== undefined) this.watch.follow(map, this.encodedMap ?? new Uint8Array());
+    if (this.map !== undefined) this.watch.follow(this.map, this.encodedMap ?? new Uint8Array());
     this.#rounds = every(
       this.environment.clock,
       timing.masterRoundMs,
@@ -254,8 +261,9 @@ export class Master {
     this.#look();
     if (this.#roundCount % planningRounds === 0) this.#plan();
     if (this.#roundCount % housekeepingRounds === 0) this.#tell(this.#moves.takeAll());
-    if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.#onFailedWrite(error));
-    if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.#onFailedWrite(error));
+    if (this.#roundCount % housekeepingRounds === 0) this.checkpoints.look();
+    if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.onFailedWrite(error));
+    if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.onFailedWrite(error));
   }
 
   /** Compares the map with the verdicts, asks whose answer is missing, and commits what follows. */
@@ -281,7 +289,7 @@ export class Master {
         },
         (error) => {
           this.#isReconciling = false;
-          this.#onFailedWrite(error);
+          this.onFailedWrite(error);
         },
       );
   }
@@ -319,6 +327,8 @@ export class Master {
     if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
     const { repairGraceMs, quarantineMs } = this.options;
     const nowMs = this.environment.clock.monotonicMs();
+    const changed = this.conditions.look(this.watch.figures(), nowMs);
+    for (const event of changed.flatMap(eventsOfCondition)) this.addEvent(event);
     const steps = this.#steps(map);
     const wishes = this.planning.dueWishes(steps.handovers, nowMs);
     for (const from of new Set(wishes.map((wish) => wish.from))) {
@@ -338,12 +348,14 @@ export class Master {
     if (planned(map) === map) return;
     this.commits
       .change((current) => ({ map: current && planned(current), result: undefined }))
-      .catch((error) => this.#onFailedWrite(error));
+      .catch((error) => this.onFailedWrite(error));
   }
 
   #steps(map: ClusterMap): Steps {
     const nowMs = this.environment.clock.monotonicMs();
-    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs });
+    const takenEpochOf = (peer: PeerId): Epoch => this.watch.heardFrom(peer)?.pong.mapEpoch ?? 0;
+    const { hasRoom } = this.conditions;
+    return this.planning.steps(map, { nowMs, upSinceMs: this.watch.upSinceMs, takenEpochOf, hasRoom });
   }
 
   #dueToBeOut(map: ClusterMap): readonly PeerId[] {
@@ -356,6 +368,7 @@ export class Master {
   #onCommitted(before: ClusterMap | undefined, after: ClusterMap): void {
     if (before !== undefined) this.planning.onCommitted(before, after, this.environment.clock.monotonicMs());
     this.watch.follow(after, this.encodedMap ?? new Uint8Array());
+    this.checkpoints.onMap(after);
     this.#server?.onNewMap(after);
     for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
     // Not here and now: whoever asked for this change is answered first.
@@ -378,7 +391,7 @@ export class Master {
   }
 
   /** A disk without room may have some later: the next round tries again. Anything else ends the master. */
-  #onFailedWrite(error: unknown): void {
+  onFailedWrite(error: unknown): void {
     if (isRefusal(error)) this.environment.log.warn({ error: error.message }, 'The master could not write');
     else this.#fail(error);
   }

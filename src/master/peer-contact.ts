@@ -7,13 +7,13 @@
  */
 import type { PeerRecord } from '../cluster/map.js';
 import { type Environment, sleep } from '../core/environment.js';
-import { isRefusal } from '../core/errors.js';
+import { DfsError, isRefusal } from '../core/errors.js';
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
-import type { ReplyOf } from '../protocol/messages.js';
+import type { MessageName, ReplyOf, RequestOf } from '../protocol/messages.js';
 import { type AmountRow, decodeAmountRows } from '../protocol/rows.js';
-import { openSession, type Session } from '../protocol/session.js';
+import { type Answer, openSession, type Session } from '../protocol/session.js';
 
 export type Pong = ReplyOf<'ping'>;
 
@@ -22,6 +22,8 @@ export interface ContactOwner {
   readonly clusterId: string;
   readonly incarnation: number;
   clusterMs(): number;
+  /** Told to every peer, which tell their clients. */
+  slowPeers(): readonly PeerId[];
   newestMap(): { readonly epoch: Epoch; readonly encoded: Uint8Array };
   nextGeneration(): number;
   onPong(peer: PeerId, pong: Pong, sentAtMs: number): void;
@@ -70,7 +72,11 @@ export class PeerContact {
     if (session === undefined) return;
     const sentAtMs = this.#environment.clock.monotonicMs();
     this.#pingedAtMs = sentAtMs;
-    const header = { clusterMs: this.#owner.clusterMs(), mapEpoch: this.#owner.newestMap().epoch };
+    const slow = this.#owner.slowPeers();
+    const header = {
+      ...{ clusterMs: this.#owner.clusterMs(), mapEpoch: this.#owner.newestMap().epoch },
+      ...(slow.length > 0 && { slow }),
+    };
     session.request('ping', header, { timeoutMs: timing.downAfterMs }).then(
       (answer) => this.#onPong(session, answer.header, sentAtMs),
       (error) => {
@@ -130,6 +136,19 @@ export class PeerContact {
       this.#complain(`It did not say what it holds: ${String(error)}`);
       return undefined;
     }
+  }
+
+  /** Asks once, over the connection there is. Throws DfsError, `connection-lost` when there is none. */
+  ask<N extends MessageName>(
+    name: N,
+    header: RequestOf<N>,
+    options: { payload?: Uint8Array; timeoutMs: number },
+  ): Promise<Answer<N>> {
+    const session = this.#session;
+    if (session === undefined) {
+      return Promise.reject(new DfsError('connection-lost', `${this.#peer.id} cannot be reached`));
+    }
+    return session.request(name, header, options);
   }
 
   stop(): void {

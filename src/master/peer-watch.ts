@@ -5,11 +5,17 @@
  * Holds the state over time that the judgement itself does not: contacts, last pongs, since when each peer is up. What
  * follows from a verdict is decided elsewhere (failover.ts, by way of master.ts).
  */
-import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
+import { type ClusterMap, isRunning, type PeerRecord, peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
-import type { PeerId } from '../core/ids.js';
+import { refuse } from '../core/errors.js';
+import { generationOf, type PeerId } from '../core/ids.js';
+import { LatencyWindow } from '../core/latency-window.js';
+import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
+import type { MessageName, RequestOf } from '../protocol/messages.js';
 import type { AmountRow } from '../protocol/rows.js';
+import type { Answer } from '../protocol/session.js';
+import { type PeerFigures, toFigures } from './conditions.js';
 import {
   type Liveness,
   type Membership,
@@ -27,6 +33,7 @@ import { type ContactOwner, type HandoverWish, PeerContact, type Pong } from './
 export interface WatchOwner {
   readonly incarnation: number;
   clusterMs(): number;
+  slowPeers(): readonly PeerId[];
   /** Some peer's liveness changed. */
   onLivenessChanged(before: Membership, after: Membership): void;
   onAnswered(peer: PeerId): void;
@@ -46,6 +53,7 @@ export class PeerWatch {
   readonly #owner: WatchOwner;
   readonly #contacts = new Map<PeerId, PeerContact>();
   readonly #heard = new Map<PeerId, Heard>();
+  readonly #roundTrips = new Map<PeerId, LatencyWindow>();
   readonly #upSinceMs = new Map<PeerId, number>();
   #membership: Membership;
   #map: { readonly map: ClusterMap; readonly encoded: Uint8Array } | undefined;
@@ -75,6 +83,18 @@ export class PeerWatch {
     return this.#heard.get(peer);
   }
 
+  /** What is known of its disk, and how long its pings take. */
+  figuresOf(peer: PeerId): PeerFigures {
+    const on = { atLeast: limits.latencySamplesMin, nowMs: this.#environment.clock.monotonicMs() };
+    return toFigures(this.heardFrom(peer)?.pong, this.#roundTrips.get(peer)?.quantileMs(0.99, on));
+  }
+
+  /** Of all peers that run. */
+  figures(): ReadonlyMap<PeerId, PeerFigures> {
+    const running = this.#map?.map.peers.filter(isRunning) ?? [];
+    return new Map(running.map(({ id }) => [id, this.figuresOf(id)]));
+  }
+
   /** Follows the peers of a new map, and brings it to them. */
   follow(map: ClusterMap, encoded: Uint8Array): void {
     const before = this.#map?.map;
@@ -95,8 +115,11 @@ export class PeerWatch {
       contact.stop();
       this.#contacts.delete(id);
       this.#heard.delete(id);
+      this.#roundTrips.delete(id);
     }
     for (const peer of watched) {
+      // It is asked when it joins, before it may hear of this map: its own is all that tells what it knows (F14).
+      if (peer.state === 'awaited') continue;
       const contact = this.#contacts.get(peer.id);
       if (contact === undefined) this.#contacts.set(peer.id, this.#newContact(map, peer));
       else contact.update(peer);
@@ -132,6 +155,18 @@ export class PeerWatch {
     return new Map(answers.flatMap(([peer, rows]) => (rows === undefined ? [] : [[peer, rows]])));
   }
 
+  /** Asks a peer once. Throws DfsError, `connection-lost` when there is no connection. */
+  async request<N extends MessageName>(
+    peer: PeerId,
+    name: N,
+    header: RequestOf<N>,
+    options: { payload?: Uint8Array; timeoutMs: number },
+  ): Promise<Answer<N>> {
+    const contact = this.#contacts.get(peer);
+    if (contact === undefined) return refuse('not-found', `No peer has the id ${peer}`);
+    return contact.ask(name, header, options);
+  }
+
   wish(peer: PeerId, wishes: readonly HandoverWish[]): void {
     this.#contacts.get(peer)?.wish(wishes);
   }
@@ -155,6 +190,7 @@ export class PeerWatch {
       clusterId: map.clusterId,
       incarnation: this.#owner.incarnation,
       clusterMs: () => this.#owner.clusterMs(),
+      slowPeers: () => this.#owner.slowPeers(),
       newestMap: () => ({ epoch: this.#map?.map.epoch ?? 0, encoded: this.#map?.encoded ?? new Uint8Array() }),
       nextGeneration: () => this.nextGeneration(),
       onPong: (id, pong, sentAtMs) => this.#onPong(id, pong, sentAtMs),
@@ -183,6 +219,9 @@ export class PeerWatch {
     if (pong.incarnation !== peer.incarnation) return;
     const nowMs = this.#environment.clock.monotonicMs();
     this.#heard.set(id, { pong, atMs: nowMs });
+    const roundTrips = this.#roundTrips.get(id) ?? new LatencyWindow(timing.latencyWindowMs);
+    this.#roundTrips.set(id, roundTrips);
+    roundTrips.note(nowMs - sentAtMs, nowMs);
     this.#become(onPong(this.#membership, id, { sentAtMs, nowMs }));
     this.#owner.onAnswered(id);
   }
@@ -203,14 +242,19 @@ export class PeerWatch {
   }
 }
 
-/** A sentence when what a peer knows was never made by the master of `map`. */
+/** A sentence when what a peer knows was made neither by the master of `map` nor by those it was recovered from. */
 export function foreignMapOf(
   map: ClusterMap,
   theirs: { who: string; mapEpoch: number; lineage?: string | undefined },
 ): string | undefined {
   const { who, mapEpoch, lineage } = theirs;
+  if (generationOf(mapEpoch) > generationOf(map.epoch)) {
+    return `${who} follows a map that was recovered from the peers since this master's was lost or put away`;
+  }
   if (mapEpoch > map.epoch) return `${who} knows map ${mapEpoch}, newer than the ${map.epoch} in this master's store`;
   if (mapEpoch === 0 || lineage === undefined || lineage === map.lineage) return undefined;
+  // It follows what this map was recovered from, or would if it were asked: it takes a map of this lineage, or says no.
+  if (generationOf(mapEpoch) < generationOf(map.epoch)) return undefined;
   return `${who} follows a map of lineage ${lineage}, this master's is ${map.lineage}`;
 }
 

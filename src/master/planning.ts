@@ -6,7 +6,7 @@
  */
 import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from '../cluster/map.js';
 import { isPlaced, type Placement, wantedPlacement } from '../cluster/placement.js';
-import { type HandoverWish, planSteps, type Steps } from '../cluster/planner.js';
+import { type HandoverWish, type PlannerView, planSteps, type Steps } from '../cluster/planner.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 
 const firstPauseMs = 500;
@@ -52,7 +52,7 @@ export class Planning {
     return this.#wanted.placement;
   }
 
-  steps(map: ClusterMap, view: { nowMs: number; upSinceMs: ReadonlyMap<PeerId, number> }): Steps {
+  steps(map: ClusterMap, view: Omit<PlannerView, 'mayJoin'>): Steps {
     const mayJoin = (slot: SlotNumber, peer: PeerId): boolean => {
       const pause = this.#pauses.get(pairOf(slot, peer));
       return pause === undefined || pause.untilMs <= view.nowMs;

@@ -6,24 +6,25 @@
  * map names.
  */
 
-import { type ClusterMap, peerOf } from '../cluster/map.js';
+import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
 import { withPeerLeaving } from '../cluster/membership.js';
+import { type Answer, withAnswer } from '../cluster/recovery.js';
 import { applyChanges } from '../cluster/slot-changes.js';
 import { sleep } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
+import { ConnectFailure, type Connection, type ConnectionHandler, type Listener } from '../core/network.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
-import { checkHello, type Hello, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
+import { checkHello, type Hello, type JoinRequest, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
 import { eventOfReport, eventsOfCopies } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
-import type { Operations } from './operations.js';
 import { foreignMapOf } from './peer-watch.js';
+import { askJoiner } from './recovery.js';
 
 /** Whom a connection was found to be. */
 interface Identity {
@@ -127,11 +128,17 @@ export class MasterServer {
       case 'examine-master':
         return Promise.resolve({ header: this.#master.examined() });
       case 'change-peer':
-        return this.#operate((operations) => operations.changePeer(request.header));
+        return this.#operate(({ operations }) => operations.changePeer(request.header));
       case 'change-cluster':
-        return this.#operate((operations) => operations.changeCluster(request.header));
+        return this.#operate(({ operations }) => operations.changeCluster(request.header));
       case 'what-if':
-        return this.#operate((operations) => operations.whatIf(request.header.stop));
+        return this.#operate(({ operations }) => operations.whatIf(request.header.stop));
+      case 'checkpoint-create':
+        return this.#operate(({ checkpoints }) => checkpoints.create(request.header.requestId));
+      case 'checkpoints':
+        return this.#operate(({ checkpoints }) => checkpoints.list());
+      case 'checkpoint-delete':
+        return this.#operate(({ checkpoints }) => checkpoints.remove(request.header.checkpoint));
       default:
         return refuse('unsupported', `A master does not answer "${request.name}"`);
     }
@@ -144,7 +151,9 @@ export class MasterServer {
       const foreign = foreignMapOf(map, { ...header, who: header.peerId ?? header.address });
       if (foreign !== undefined) this.#master.onForeignMap(foreign);
     }
-    if (map === undefined || withArrival(map, header, this.#arrivalView()).map !== map) await this.#untilReady();
+    const changesMap = (before: ClusterMap): boolean =>
+      awaitedStore(before, header) !== undefined || withArrival(before, header, this.#arrivalView()).map !== before;
+    if (map === undefined || changesMap(map)) await this.#untilReady();
     const strange = this.#strangeCluster;
     if (this.#master.map === undefined && strange !== undefined) return refuseForEmptyStore(strange);
     if (this.#master.map !== undefined) {
@@ -152,8 +161,10 @@ export class MasterServer {
       const masterIncarnation = this.#master.incarnation;
       await refuseRival(environment, this.#master.map, { join: header, masterIncarnation, generation });
     }
+    const answer = await this.#askIfAwaited(header);
     const { map: joined, result } = await this.#master.commits.change((current) => {
-      const arrival = withArrival(current, header, this.#arrivalView(current));
+      const known = current && answer ? withAnswer(current, answer) : current;
+      const arrival = withArrival(known, header, this.#arrivalView(known));
       return { map: arrival.map, result: arrival };
     });
     const { peer, kind } = result;
@@ -161,6 +172,20 @@ export class MasterServer {
     this.#identities.set(session, { peer: peer.id, storeId: peer.storeId, incarnation: peer.incarnation });
     const clusterId = joined?.clusterId ?? '';
     return { header: { clusterId, peerId: peer.id }, ...this.#mapPayload() };
+  }
+
+  /** What the joiner knew before the map was recovered: asked where it listens, before it is shown the map (F14). */
+  async #askIfAwaited(join: JoinRequest): Promise<Answer | undefined> {
+    const { map, environment } = this.#master;
+    const awaited = map && awaitedStore(map, join);
+    if (map === undefined || awaited === undefined) return undefined;
+    const { storeId, address } = join;
+    try {
+      return await askJoiner(environment, map, { peer: awaited.id, storeId, address });
+    } catch (error) {
+      if (!(error instanceof ConnectFailure)) throw error;
+      return refuse('unavailable', `The master cannot reach ${awaited.id} at ${address}, to ask what it knows`);
+    }
   }
 
   #arrivalView(map: ClusterMap | undefined = this.#master.map) {
@@ -228,9 +253,9 @@ export class MasterServer {
     return { payload: Buffer.from(JSON.stringify(events.after(after, limit))) };
   }
 
-  async #operate(operate: (operations: Operations) => Promise<object>): Promise<Outgoing> {
+  async #operate(operate: (master: Master) => Promise<object>): Promise<Outgoing> {
     await this.#untilReady();
-    return { payload: Buffer.from(JSON.stringify(await operate(this.#master.operations))) };
+    return { payload: Buffer.from(JSON.stringify(await operate(this.#master))) };
   }
 
   #nextMap(waitMs: number, signal: AbortSignal): Promise<void> {
@@ -266,6 +291,10 @@ export class MasterServer {
     const payload = this.#master.encodedMap;
     return payload === undefined ? {} : { payload };
   }
+}
+
+function awaitedStore(map: ClusterMap, { storeId }: JoinRequest): PeerRecord | undefined {
+  return map.peers.find((peer) => peer.storeId === storeId && peer.state === 'awaited');
 }
 
 function isNamed(map: ClusterMap, by: Identity): boolean {

@@ -8,6 +8,7 @@ import type { Placement } from '../cluster/placement.js';
 import { missingCopies, unsettledSlots } from '../cluster/planner.js';
 import type { Address, PeerId } from '../core/ids.js';
 import { toIsoTime } from '../core/iso-time.js';
+import { type Condition, type PeerFigures, sentenceOfCondition } from './conditions.js';
 import type { Membership } from './membership.js';
 import type { Heard } from './peer-watch.js';
 import type { FailingCopy } from './planning.js';
@@ -16,10 +17,14 @@ export interface StatusView {
   readonly map: ClusterMap | undefined;
   readonly membership: Membership;
   heardFrom(peer: PeerId): Heard | undefined;
+  conditionOf(peer: PeerId): Condition;
+  figuresOf(peer: PeerId): PeerFigures;
   readonly wanted: Placement;
   readonly bytesPerSecond: number;
   /** Copies that were given up and wait for their next turn. */
   readonly failing: readonly FailingCopy[];
+  /** How many there are. */
+  readonly checkpoints: number;
   readonly masterAddress: Address;
   /** What a cluster that is yet to be made will have. */
   readonly settings: { readonly replicas: number; readonly minInSync: number; readonly slotCount: number };
@@ -47,6 +52,7 @@ export function toStatus(view: StatusView): object {
       slots: { total: settings.slotCount, whole: 0, degraded: 0, unavailable: settings.slotCount },
       repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
       moves: { slotsLeft: 0, isPaused: false },
+      checkpoints: { count: view.checkpoints, keptBytes: 0 },
     };
   }
   const { health, reasons, slots } = healthOf(map, view.wanted);
@@ -56,7 +62,7 @@ export function toStatus(view: StatusView): object {
     clusterId: map.clusterId,
     epoch: map.epoch,
     health,
-    reasons,
+    reasons: [...reasons, ...conditionsOf(map, view)],
     replicas: map.pool.replicas,
     minInSync: map.pool.minInSync,
     uptimeSeconds,
@@ -76,6 +82,7 @@ export function toStatus(view: StatusView): object {
       failing: view.failing,
     },
     moves: { slotsLeft: unsettledSlots(map, view.wanted).length, isPaused: map.movesPaused },
+    checkpoints: { count: view.checkpoints, keptBytes: sumOfPongs(view, (heard) => heard.pong.keptBytes ?? 0) },
   };
 }
 
@@ -96,12 +103,30 @@ function toPeerStatuses(map: ClusterMap, view: StatusView): readonly object[] {
       ...(loads.get(peer.id) ?? { primarySlots: 0, backupSlots: 0, joiningSlots: 0 }),
       files: heard?.pong.files ?? null,
       bytes: heard?.pong.storedBytes ?? null,
+      keptBytes: heard?.pong.keptBytes ?? null,
       freeBytes: heard?.pong.freeBytes ?? null,
+      totalBytes: heard?.pong.totalBytes ?? null,
+      fullness: heard === undefined ? null : view.conditionOf(peer.id).fullness,
+      isSlow: view.conditionOf(peer.id).slowBy.length > 0,
+      latency: latencyOf(peer.id, heard, view),
       damaged: heard?.pong.damaged ?? null,
       verifiedSince: verifiedSince(heard),
       lastHeardMs: heard === undefined ? null : Math.round(view.nowMs - heard.atMs),
     };
   });
+}
+
+/** Whose disk an operator should look at; none of it makes the cluster less healthy. */
+function conditionsOf(map: ClusterMap, view: StatusView): readonly string[] {
+  return map.peers.flatMap(({ id }) => {
+    const { fullness, pace } = sentenceOfCondition(id, view.conditionOf(id), view.figuresOf(id));
+    return [fullness, pace].filter((sentence) => sentence !== undefined);
+  });
+}
+
+function latencyOf(peer: PeerId, heard: Heard | undefined, view: StatusView): object {
+  const { readMedianMs = null, readP99Ms = null, syncMedianMs = null, syncP99Ms = null } = heard?.pong ?? {};
+  return { readMedianMs, readP99Ms, syncMedianMs, syncP99Ms, pingP99Ms: view.figuresOf(peer).paces.pings ?? null };
 }
 
 /** ISO 8601; null: not everything yet, or not known. */

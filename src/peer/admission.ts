@@ -22,6 +22,8 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #uploads = new Map<string, number>();
   #space = { freeBytes: Infinity, totalBytes: Infinity };
+  /** Let in since the last measurement, which cannot have seen it yet. */
+  #takenBytes = 0;
 
   constructor(admissionLimits: AdmissionLimits) {
     this.#limits = admissionLimits;
@@ -32,7 +34,9 @@ export class Admission {
   }
 
   async measure(store: ByteStore): Promise<void> {
+    const takenBefore = this.#takenBytes;
     this.#space = await store.space();
+    this.#takenBytes -= takenBefore;
   }
 
   get reserveBytes(): number {
@@ -41,12 +45,16 @@ export class Admission {
   }
 
   get isFull(): boolean {
-    return this.#space.freeBytes < this.reserveBytes;
+    return this.#freeBytes < this.reserveBytes;
   }
 
-  /** `sizeBytes`: the file so far. */
-  admitBytes(sizeBytes: number): void {
-    this.admitSpace();
+  get #freeBytes(): number {
+    return this.#space.freeBytes - this.#takenBytes;
+  }
+
+  /** `sizeBytes`: the file so far; `newBytes` of it come now. */
+  admitBytes(sizeBytes: number, newBytes: number): void {
+    this.admitSpace(newBytes);
     if (sizeBytes > this.#limits.maxFileBytes) {
       refuse('too-large', `A file may have at most ${this.#limits.maxFileBytes} bytes here`, {
         advice: 'Split it, or start the peers with a higher --max-file-size',
@@ -54,9 +62,12 @@ export class Admission {
     }
   }
 
-  admitSpace(): void {
-    if (!this.isFull) return;
-    const free = Math.round(this.#space.freeBytes / 2 ** 20);
+  admitSpace(newBytes: number): void {
+    if (!this.isFull) {
+      this.#takenBytes += newBytes;
+      return;
+    }
+    const free = Math.max(0, Math.round(this.#freeBytes / 2 ** 20));
     refuse(
       'no-space',
       `Only ${free} MiB are free, less than the reserve of ${Math.round(this.reserveBytes / 2 ** 20)} MiB`,
@@ -66,10 +77,10 @@ export class Admission {
     );
   }
 
-  /** A copy for a slot that this peer joins: it must leave clients as much room again as the reserve. */
+  /** A copy for a slot that this peer joins: it must leave clients some room above the reserve. */
   admitJoining(): void {
-    if (this.#space.freeBytes >= 2 * this.reserveBytes) return;
-    refuse('no-space', 'Too little room is left here for further slots: under twice the reserve', {
+    if (this.#freeBytes >= limits.reservesForCopies * this.reserveBytes) return;
+    refuse('no-space', 'Too little room is left here for further slots: clients need it', {
       advice: 'Add a peer, or give this one less weight: dfs peer set ID weight=N',
     });
   }

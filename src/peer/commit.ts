@@ -21,6 +21,8 @@ export interface CommitParts {
   me(): PeerId;
   replicasWanted(): number;
   minInSync(): number;
+  /** Resolves when the newest map is durable here. */
+  mapDurable(): Promise<void>;
 }
 
 export interface Content {
@@ -68,7 +70,9 @@ export class Commits {
     });
     try {
       const staging = content.placed ?? copies.stage(first, content.bytes, content.sums);
-      const [staged, replicated] = await Promise.allSettled([staging, replication.replicated]);
+      // What a restart forgets, a recovery of the map would not hear of: by such a record nothing is visible (F14).
+      const complete = replication.replicated.then(() => this.#parts.mapDurable());
+      const [staged, replicated] = await Promise.allSettled([staging, complete]);
       if (staged.status === 'rejected') return await this.#rollBack(led, entries, replication, staged.reason);
       if (replicated.status === 'rejected') {
         if (content.placed === undefined) await copies.discard(staged.value);

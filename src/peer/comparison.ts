@@ -23,6 +23,7 @@ import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Copies } from './copies.js';
 import { type EntryKey, isEntryKey, keyText, placedSize, queueKeyOf, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
+import type { GiveWay } from './give-way.js';
 import type { LedSlot } from './led-slot.js';
 import type { Pace } from './pace.js';
 import type { Repair } from './repair.js';
@@ -36,7 +37,15 @@ export interface Settled {
 /** What a replica was last seen to hold under a key, as far as that is known. */
 type KnownRow = Pick<KeyRow, 'key'> & Partial<KeyRow>;
 
+interface Compared {
+  readonly id: PeerId;
+  /** It may have bytes on its disk that its index does not know. */
+  readonly hasSalvage: boolean;
+}
+
 const parallelKeys = 16;
+/** What a comparison costs both sides, as if so many bytes were copied. */
+const comparisonBytes = 32 * 1024;
 /** Bytes read for copying and not yet taken by a replica, over all slots. */
 const copiedBytesInFlightMax = 16 * 1024 * 1024;
 
@@ -45,6 +54,8 @@ export interface ComparisonParts {
   readonly copies: Copies;
   readonly repair: Repair;
   readonly pace: Pace;
+  /** One for each replica that clients are to feel nothing of. */
+  giveWay(): GiveWay;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -57,11 +68,14 @@ export class Comparison {
   /** Apart, so that a slow joiner never holds up a levelling or a roll-back. */
   readonly #roomForJoiners = new CreditPool(copiedBytesInFlightMax);
   readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
-  /** Of copies for joiners; outside the queues of keys, so that nobody's write waits for it. */
+  /** Of copies for joiners; both outside the queues of keys, so that nobody's write waits for them. */
   readonly #pace: Pace;
+  readonly #givesWay = new Map<PeerId, GiveWay>();
+  readonly #newGiveWay: () => GiveWay;
 
   constructor(parts: ComparisonParts) {
     this.#pace = parts.pace;
+    this.#newGiveWay = parts.giveWay;
     this.#noteDamage = parts.noteDamage;
     this.#index = parts.index;
     this.#copies = parts.copies;
@@ -70,35 +84,53 @@ export class Comparison {
 
   /** Settles every key that differs; resolves to how many did. Zero on a quiet slot means: equal. */
   async settleSlot(led: LedSlot, peer: PeerId): Promise<Settled> {
-    const { header } = await led.ask(peer, 'digests', (fenced) => fenced);
+    const { header } = await this.#inTurn(led, peer, comparisonBytes, () =>
+      led.ask(peer, 'digests', (fenced) => fenced),
+    );
     const mine = this.#index.digests(led.slot);
     const settled: Settled = { keys: 0, bytes: 0 };
     for (let bucket = 0; bucket < limits.digestBuckets; bucket++) {
       const range = [bucket * 8, bucket * 8 + 8] as const;
       if (!sameBytes(mine.subarray(...range), header.buckets.subarray(...range))) {
-        await this.#settleBucket(led, peer, bucket, settled);
+        await this.#settleBucket(led, { id: peer, hasSalvage: header.hasSalvage }, bucket, settled);
       }
     }
     return settled;
   }
 
-  async #settleBucket(led: LedSlot, peer: PeerId, bucket: number, settled: Settled): Promise<void> {
+  async #settleBucket(led: LedSlot, replica: Compared, bucket: number, settled: Settled): Promise<void> {
+    const peer = replica.id;
     let after: EntryKey = new Uint8Array(0);
     for (;;) {
       const from = after;
-      const answer = await led.ask(peer, 'list-bucket', (fenced) => ({ ...fenced, bucket, after: from }));
+      const answer = await this.#inTurn(led, peer, comparisonBytes, () =>
+        led.ask(peer, 'list-bucket', (fenced) => ({ ...fenced, bucket, after: from })),
+      );
       const theirs = decodeKeyRows(answer.payload ?? new Uint8Array(0));
       const end = answer.header.more ? theirs.at(-1)?.key : undefined;
       const differing = differences(this.#listOwn(led, bucket, from, end), theirs);
       await inParallel(differing, parallelKeys, async (their) => {
-        if (!led.isRequired(peer)) await this.#pace.take(this.#sizeOf(their.key), () => led.isHeldBy(peer));
-        const bytes = await led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their));
+        const sizeBytes = this.#sizeOf(their.key);
+        if (!led.isRequired(peer)) await this.#pace.take(sizeBytes, () => led.isHeldBy(peer));
+        const settle = (): Promise<number> => this.settleKey(led, peer, their, replica);
+        const bytes = await this.#inTurn(led, peer, sizeBytes, () => led.queue.run(queueKeyOf(their.key), settle));
         settled.keys++;
         settled.bytes += bytes;
       });
       if (end === undefined) return;
       after = end;
     }
+  }
+
+  /** Writes wait for who is required, and so must not wait for clients; at a speed that was set nobody gives way. */
+  #inTurn<T>(led: LedSlot, peer: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
+    if (led.isRequired(peer) || this.#pace.isSet) return task();
+    let giveWay = this.#givesWay.get(peer);
+    if (giveWay === undefined) {
+      giveWay = this.#newGiveWay();
+      this.#givesWay.set(peer, giveWay);
+    }
+    return giveWay.run(bytes, task);
   }
 
   /** Own rows after `after` up to and including `end`. */
@@ -120,12 +152,18 @@ export class Comparison {
    * Makes one key of the replica equal to the primary's committed state; the caller holds the key's queue. `their` is
    * what the replica was last seen to hold, when that is known. Resolves to the bytes of content sent.
    */
-  async settleKey(led: LedSlot, peer: PeerId, their: KnownRow): Promise<number> {
+  async settleKey(
+    led: LedSlot,
+    peer: PeerId,
+    their: KnownRow,
+    { hasSalvage }: Pick<Compared, 'hasSalvage'> = { hasSalvage: false },
+  ): Promise<number> {
     const own = await this.#readable(led, their.key);
     let sent = 0;
     const sameVersion =
       own !== undefined && their.version !== undefined && compareVersions(own.version, their.version) === 0;
-    if (!sameVersion) sent = await this.#sendEntry(led, peer, their.key, own);
+    const isAdopted = hasSalvage && !sameVersion && own !== undefined && (await this.#offer(led, peer, own));
+    if (!sameVersion && !isAdopted) sent = await this.#sendEntry(led, peer, their.key, own);
     if (own !== undefined) await this.#sendNewerIds(led, peer, their, own);
     await this.#settleIds(led, peer, their.key);
     return sent;
@@ -142,6 +180,21 @@ export class Comparison {
     if (found.state === 'absent') return undefined;
     if (found.state === 'present') return found.entry;
     return this.#repair.entry(led, key);
+  }
+
+  /**
+   * Has the replica take the entry with bytes that lie on its disk already, in a file of an index that it lost; false
+   * when they do not. What they must be, the header here says: no byte is read for it.
+   */
+  async #offer(led: LedSlot, peer: PeerId, own: StoredEntry): Promise<boolean> {
+    const header = await this.#copies.headerOf(own);
+    if (header === undefined) return false;
+    const { key, kind, version, body } = own;
+    const entry = { key, kind, version, body, sums: header.sums };
+    const asOf = led.asOf();
+    const mark = toWireMark(this.#index.markOf(key, version));
+    const answer = await led.ask(peer, 'settle', (fenced) => ({ ...fenced, key, asOf, entry, isOffer: true, ...mark }));
+    return answer.header.wantsBytes !== true;
   }
 
   async #sendEntry(led: LedSlot, peer: PeerId, key: EntryKey, own: StoredEntry | undefined): Promise<number> {

@@ -4,12 +4,20 @@
  */
 import { blockSums, sameBytes } from '../core/checksum.js';
 import type { Random } from '../core/environment.js';
-import { refuse } from '../core/errors.js';
+import { DfsError, refuse } from '../core/errors.js';
 import { toHex } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { ByteStore, FileId } from '../core/storage.js';
 import { bodyOf, type Entry, nowhere, type Placed, type StoredEntry } from './entry.js';
-import { readSegment, type SegmentIdentity, verifySegment, writeSegment } from './segment-file.js';
+import {
+  isSame,
+  readHeader,
+  readSegment,
+  type SegmentHeader,
+  type SegmentIdentity,
+  verifySegment,
+  writeSegment,
+} from './segment-file.js';
 
 export interface Blocks {
   /** Whole blocks, beginning at `offset` of the entry's bytes. */
@@ -21,13 +29,15 @@ export interface Blocks {
 
 export type CopyState = 'ok' | 'missing' | 'damaged';
 
-const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8Array(0) };
+export const noBlocks: Blocks = { bytes: new Uint8Array(0), offset: 0, sums: new Uint8Array(0) };
 
 export class Copies {
   readonly #store: ByteStore;
   readonly #random: Random;
   /** Files that an entry may yet come to name: a write waits for its replicas as long as these take. */
   readonly #staged = new Set<FileId>();
+  /** Those of them that were found here: to be left where they are when no entry comes to name them. */
+  readonly #adopted = new Set<FileId>();
 
   constructor(store: ByteStore, random: Random) {
     this.#store = store;
@@ -49,25 +59,60 @@ export class Copies {
     return { where: 'file', fileId, size: bytes.length };
   }
 
+  /**
+   * Takes a file that was found here for the entry's bytes, durably: only when it is the entry's by its header, and all
+   * of it was read and is what `sums` say.
+   */
+  async adopt(entry: Entry, fileId: FileId, sums: Uint8Array): Promise<Placed | undefined> {
+    const read = await readSegment(this.#store, fileId, identityOf(entry), { start: 0, end: Infinity });
+    const isGood = read.state === 'ok' && sameBytes(read.sums, sums) && sameBytes(blockSums(read.bytes), sums);
+    if (!isGood) return undefined;
+    this.#staged.add(fileId);
+    this.#adopted.add(fileId);
+    const placed: Placed = { where: 'file', fileId, size: read.bytes.length };
+    // What was read may not have left the memory of the system: its writer perhaps died before the sync.
+    await this.orDiscard(placed, this.#store.sync(fileId));
+    return placed;
+  }
+
+  /** What the file of an entry says of itself, its bytes unread; undefined when it has none, or one of no use. */
+  async headerOf({ placed, ...entry }: StoredEntry): Promise<SegmentHeader | undefined> {
+    if (placed.where !== 'file') return undefined;
+    const header = await readHeader(this.#store, placed.fileId);
+    return header !== undefined && isSame(header.identity, identityOf(entry)) ? header : undefined;
+  }
+
   /** The bytes are staged and their write has not ended: no stray, however old the file. */
   isStaged(fileId: FileId): boolean {
     return this.#staged.has(fileId);
   }
 
   /** Stands for bytes that no holder can read: a file that is not there. */
-  lost(sizeBytes: number): Placed {
+  lost(sizeBytes: number): Extract<Placed, { where: 'file' }> {
     return { where: 'file', fileId: toHex(this.#random.bytes(16)), size: sizeBytes };
   }
 
   /** The write of staged bytes has ended: an entry names them durably, or never will. */
   release(placed: Placed): void {
-    if (placed.where === 'file') this.#staged.delete(placed.fileId);
+    if (placed.where !== 'file') return;
+    this.#staged.delete(placed.fileId);
+    this.#adopted.delete(placed.fileId);
   }
 
   /** Removes staged bytes that no entry came to name. */
   async discard(placed: Placed): Promise<void> {
-    if (placed.where === 'file') await this.#store.remove(placed.fileId);
+    if (placed.where === 'file' && !this.#adopted.has(placed.fileId)) await this.#store.remove(placed.fileId);
     this.release(placed);
+  }
+
+  /** After a failure of the disk nobody knows whether an entry names the staged bytes: they stay. */
+  async orDiscard<T>(placed: Placed, step: Promise<T>): Promise<T> {
+    try {
+      return await step;
+    } catch (error) {
+      if (error instanceof DfsError) await this.discard(placed);
+      throw error;
+    }
   }
 
   /** The blocks that hold bytes start … end−1, without hashing them. Refuses `integrity` when the copy is bad. */
@@ -109,8 +154,8 @@ export class Copies {
   }
 }
 
-/** What a stored file says of itself. */
-function identityOf(entry: Entry): SegmentIdentity {
+/** What the file of an entry says of itself. */
+export function identityOf(entry: Entry): SegmentIdentity {
   if (entry.kind === 'segment') {
     const { bucket, name, uploadId, index } = bodyOf(entry, 'segment');
     return { bucket, name, uploadId, index };

@@ -13,6 +13,7 @@ import type { IndexStore } from '../core/storage.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { inParallel } from './comparison.js';
 import type { Copies } from './copies.js';
+import { CopyReports } from './copy-reports.js';
 import {
   bodyOf,
   type EntryKey,
@@ -44,12 +45,13 @@ export interface DamageParts {
   onFailure(error: unknown): void;
 }
 
+const reportKinds = ['copy-damaged', 'copy-repaired'] as const;
+type ReportKind = (typeof reportKinds)[number];
+
 const rowsAtOnce = 100;
 const parallelRepairs = 4;
 const firstPauseMs = 1000;
 const longestPauseMs = 5 * 60_000;
-/** More are as bad as this many. */
-const countedMax = 10_000;
 /** Characters of a name in a report. */
 const shownNameMax = 600;
 
@@ -58,18 +60,36 @@ export class Damage {
   /** Of those that could not be repaired: when to try again. */
   readonly #pauses = new Map<string, { readonly dueMs: number; readonly lengthMs: number }>();
   readonly #repairing = new Set<string>();
+  readonly #untold: Readonly<Record<ReportKind, CopyReports>>;
+  #count: number;
   #cursor: Uint8Array = new Uint8Array(0);
 
   constructor(parts: DamageParts) {
     this.#parts = parts;
+    this.#count = parts.store.keys('damaged', { from: new Uint8Array(0) }).length;
+    this.#untold = { 'copy-damaged': new CopyReports(), 'copy-repaired': new CopyReports() };
+  }
+
+  /** Copies known to be bad. */
+  get count(): number {
+    return this.#count;
   }
 
   /** Writes down that the copy under this key is bad, and begins to repair it; the caller goes on meanwhile. */
   found(key: EntryKey): void {
-    this.#foundAndRepaired(key).catch((error: unknown) => {
-      if (!(error instanceof DfsError)) return this.#parts.onFailure(error);
-      this.#parts.environment.log.warn({ error: error.message }, 'a damaged copy could not be written down');
-    });
+    this.#foundAndRepaired(key).catch((error: unknown) => this.#onNotNoted(error));
+  }
+
+  /** The same for a caller who has it repaired. */
+  seen(key: EntryKey): void {
+    this.note(key).catch((error: unknown) => this.#onNotNoted(error));
+  }
+
+  #onNotNoted(error: unknown): void {
+    const { environment, onFailure } = this.#parts;
+    if (error instanceof DfsError) {
+      environment.log.warn({ error: error.message }, 'a damaged copy could not be written down');
+    } else onFailure(error);
   }
 
   async #foundAndRepaired(key: EntryKey): Promise<void> {
@@ -80,15 +100,15 @@ export class Damage {
 
   /** Resolves when it is written down, for `look` to find. */
   async note(key: EntryKey): Promise<void> {
-    if (this.#parts.store.get('damaged', key) !== undefined) return;
     const value = seal(key, encodeNumber(this.#parts.environment.clock.wallMs()));
-    await this.#parts.store.transact((transaction) => transaction.put('damaged', key, value));
-    this.#report('copy-damaged', key);
-  }
-
-  /** Copies known to be bad. */
-  count(): number {
-    return this.#parts.store.keys('damaged', { from: new Uint8Array(0), limit: countedMax }).length;
+    const isNew = await this.#parts.store.transact((transaction) => {
+      if (transaction.get('damaged', key) !== undefined) return false;
+      transaction.put('damaged', key, value);
+      return true;
+    });
+    if (!isNew) return;
+    this.#count += 1;
+    this.#onChanged('copy-damaged', key);
   }
 
   /** Whether a copy of the slot is known to be bad here. */
@@ -108,6 +128,14 @@ export class Damage {
     return led.queue.run(queueKeyOf(key), () => repair.entry(led, key));
   }
 
+  /** Reports what was found and repaired since the last time; to be called every second. */
+  tell(): void {
+    for (const kind of reportKinds) {
+      const told = this.#untold[kind].take();
+      if (told !== undefined) this.#parts.report({ kind, ...told });
+    }
+  }
+
   /** One round over some of what is written down. */
   async look(): Promise<void> {
     const keys = this.#parts.store.keys('damaged', { from: this.#cursor, limit: rowsAtOnce });
@@ -125,11 +153,9 @@ export class Damage {
     try {
       const { leadership, index, replica } = this.#parts;
       const led = leadership.led(index.slotOf(key));
-      const wasBad = await this.#isBad(key);
-      if (wasBad) await this.repaired(led, key);
+      if (await this.#isBad(key)) await this.repaired(led, key);
       await (led ?? replica).queue.run(queueKeyOf(key), () => this.#strike(key));
       this.#pauses.delete(text);
-      if (wasBad) this.#report('copy-repaired', key);
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
       const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(text)?.lengthMs ?? firstPauseMs / 2) * 2);
@@ -144,12 +170,19 @@ export class Damage {
   async #strike(key: EntryKey): Promise<void> {
     // Its primary had perhaps no bytes to give either.
     if (await this.#isBad(key)) refuse('integrity', 'No other holder has good bytes of it now');
-    await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
+    const isStruck = await this.#parts.store.transact((transaction) => {
+      if (transaction.get('damaged', key) === undefined) return false;
+      transaction.delete('damaged', key);
+      return true;
+    });
+    if (!isStruck) return;
+    this.#count -= 1;
+    if (this.#parts.index.lookup(key).state === 'present') this.#onChanged('copy-repaired', key);
   }
 
-  #report(kind: RequestOf<'report'>['kind'], key: EntryKey): void {
-    const { index, report } = this.#parts;
-    report({ kind, slot: index.slotOf(key), what: describe(key, index.lookup(key)) });
+  #onChanged(kind: ReportKind, key: EntryKey): void {
+    const { index } = this.#parts;
+    this.#untold[kind].add({ slot: index.slotOf(key), what: describe(key, index.lookup(key)) });
   }
 
   async #isBad(key: EntryKey): Promise<boolean> {

@@ -2,8 +2,8 @@
  * Opens a peer's data folder: which store it is, and the incarnation of this start.
  *
  * The folder knows its cluster, peer and store. A folder whose index is lost or unreadable is a *new store*, whatever
- * else it holds: it must not come back with its old standing (S1). The incarnation is durable before anything is said
- * to anyone.
+ * else it holds: it must not come back with its old standing (S1); what its files are worth, salvage.ts knows. The
+ * incarnation is durable before anything is said to anyone.
  */
 import type { Log, Random } from '../core/environment.js';
 import { refuse, StorageFailure } from '../core/errors.js';
@@ -11,6 +11,7 @@ import { type ClusterId, type PeerId, type StoreId, toHex } from '../core/ids.js
 import type { IndexStore, SmallFiles } from '../core/storage.js';
 import { Identity } from './identity.js';
 import { seal, unseal } from './index-layout.js';
+import { expectSalvage } from './salvage.js';
 
 export interface FolderParts {
   readonly files: SmallFiles;
@@ -66,7 +67,9 @@ export async function openDataFolder(parts: FolderParts): Promise<OpenedFolder> 
     ...(known?.clusterId && { clusterId: known.clusterId }),
     ...(known?.peerId && { peerId: known.peerId }),
   };
-  return save(parts, await parts.createIndex(), {
+  const index = await parts.createIndex();
+  await expectSalvage(index);
+  return save(parts, index, {
     format,
     storeId: toHex(parts.random.bytes(16)),
     incarnation,

@@ -4,8 +4,11 @@
 import type { ClusterMap } from '../cluster/map.js';
 import { peerOf } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
 import type { ByteStore, IndexStore } from '../core/storage.js';
 import type { Admission } from './admission.js';
+import { CheckpointReads } from './checkpoint-reads.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import { Commits } from './commit.js';
 import { Comparison, type SettlingParts } from './comparison.js';
@@ -13,6 +16,7 @@ import { Copies } from './copies.js';
 import { Damage } from './damage.js';
 import type { EntryKey } from './entry.js';
 import { EntryIndex } from './entry-index.js';
+import { GiveWay } from './give-way.js';
 import type { Grants } from './grants.js';
 import type { HandoverParts } from './handover.js';
 import type { Identity } from './identity.js';
@@ -27,6 +31,7 @@ import { ReadPath } from './read-path.js';
 import { Repair } from './repair.js';
 import { Replica } from './replica.js';
 import { RestCheck } from './rest-check.js';
+import { Salvage } from './salvage.js';
 import { Scrub } from './scrub.js';
 import { type ReadMode, Serving } from './serving.js';
 import { Surplus } from './surplus.js';
@@ -44,10 +49,14 @@ export interface EngineParts {
   readonly grants: Grants;
   readonly clock: ClusterClock;
   readonly admission: Admission;
+  readonly checkpoints: Checkpoints;
   readonly reads: ReadMode;
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
   readonly slotCount: number;
+  /** When a client last asked something, by the monotonic clock. */
+  lastClientMs(): number;
+  slowPeers(): ReadonlySet<PeerId>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -58,11 +67,13 @@ export interface Engine {
   readonly replica: Replica;
   readonly writes: WritePath;
   readonly reads: ReadPath;
+  readonly checkpointReads: CheckpointReads;
   readonly uploads: Uploads;
   readonly surplus: Surplus;
   readonly damage: Damage;
   readonly scrub: Scrub;
   readonly restCheck: RestCheck;
+  readonly salvage: Salvage;
   readonly sweeper: Sweeper;
   readonly calls: PeerCalls;
   readonly listing: ListingParts;
@@ -71,22 +82,26 @@ export interface Engine {
 }
 
 export function buildEngine(parts: EngineParts): Engine {
-  const { environment, me, maps, admission, clock, grants, master } = parts;
-  const { log } = environment;
+  const { environment, me, maps, admission, clock, grants, master, checkpoints } = parts;
+  const { log, probe } = environment;
   const currentMap = (): ClusterMap | undefined => maps.map;
   const index = new EntryIndex(parts.index, parts.slotCount, () => ({
     nowMs: clock.nowMs(),
     replacedGraceMs: parts.replacedGraceMs,
     sweepAfterMs: parts.sweepAfterMs,
   }));
+  index.onSegmentStored = (key) => checkpoints.onSegmentStored(key);
   const copies = new Copies(parts.bytes, environment.random);
   const calls = new PeerCalls(environment, me);
-  const repair = new Repair({ log, index, copies, calls, me: () => me.peerId, currentMap });
+  const onDamage = (key: EntryKey): void => damage.seen(key);
+  const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
+  const giveWay = (): GiveWay => new GiveWay(environment.clock, parts.lastClientMs);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
-  const comparison = new Comparison({ index, copies, repair, pace, noteDamage });
+  const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });
-  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
+  const mapDurable = (): Promise<void> => maps.makeDurable();
+  const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap, mapDurable });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
   const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const commits = new Commits({
@@ -96,9 +111,12 @@ export function buildEngine(parts: EngineParts): Engine {
     me: () => me.peerId ?? '',
     replicasWanted: () => maps.map?.pool.replicas ?? 1,
     minInSync,
+    mapDurable,
   });
-  const replica = new Replica({ probe: environment.probe, me, index, copies, grants, maps, admission, noteDamage });
-  const shared = { log, me, index, leadership, serving, calls, clock, commits, admission, repair, currentMap };
+  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
+  const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
+  const kept = { index, commits, repair, checkpoints };
+  const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
   const damage = new Damage({
     ...shared,
     environment,
@@ -116,16 +134,19 @@ export function buildEngine(parts: EngineParts): Engine {
     calls,
     uploads,
     writes: new WritePath({ ...shared, copies, minInSync, sweepAfterMs: parts.sweepAfterMs }),
-    reads: new ReadPath({ ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    reads: new ReadPath({ ...parts, ...shared, copies, damage, holds: (slot) => holds(maps.map, me, slot) }),
+    checkpointReads: new CheckpointReads({ environment, checkpoints, copies }),
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
-    surplus: new Surplus({ ...shared, damage, probe: environment.probe, store: parts.index }),
+    surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
+    salvage,
     sweeper: new Sweeper({
       ...shared,
       store: parts.index,
       bytes: parts.bytes,
       copies,
+      salvage,
       uploads,
       oldIds,
       sweepAfterMs: parts.sweepAfterMs,

@@ -4,6 +4,7 @@
  * The entry, its place in the list of names, its request ids, the digests, the references to files and the list of what
  * must be looked at later move together. A replaced file is not removed at once: a reader may still be at it.
  */
+import { readF64 } from '../core/big-endian.js';
 import { xxh64 } from '../core/checksum.js';
 import {
   compareVersions,
@@ -14,6 +15,7 @@ import {
   timeOfId,
   type Version,
 } from '../core/ids.js';
+import { limits } from '../core/limits.js';
 import type { FileId, IndexTransaction } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { encodeListRows, type IdDigest, type IdRow } from '../protocol/rows.js';
@@ -117,7 +119,12 @@ export function decodeFileRow(rowKey: Uint8Array, value: Uint8Array): FileRow | 
   const content = unseal(rowKey, value);
   if (content === undefined) return undefined;
   if (content[0] === fileRowLive) return { state: 'live', key: content.slice(1) };
-  return { state: 'trash', dueMs: new DataView(content.buffer, content.byteOffset).getFloat64(1) };
+  return { state: 'trash', dueMs: readF64(content, 1) };
+}
+
+/** Counts all buckets of all slots. */
+function numberOf({ slot, bucket }: Place): number {
+  return slot * limits.digestBuckets + bucket;
 }
 
 type SealedTable = 'names' | 'ids' | 'id-digests' | 'digests' | 'files' | 'sweeps';
@@ -134,8 +141,11 @@ export class EntryChanges {
   readonly #delays: Delays;
   readonly #transaction: IndexTransaction;
   /** Digests that moved and are not written yet. */
-  readonly #digests = new Map<string, DigestChange>();
+  readonly #digests = new Map<number, DigestChange>();
   readonly #idDigests = new Map<string, { readonly key: EntryKey; readonly digests: readonly IdDigest[] }>();
+
+  /** Keys of the segments it has put. */
+  readonly storedSegments: EntryKey[] = [];
 
   constructor(transaction: IndexTransaction, slotCount: number, delays: Delays) {
     this.#transaction = transaction;
@@ -159,6 +169,7 @@ export class EntryChanges {
     if (after === undefined) this.#transaction.delete('entries', key);
     else this.#transaction.put('entries', key, encodeValue(after));
     if (isNameKey(key)) this.#changeName(key, after);
+    if (after?.kind === 'segment') this.storedSegments.push(key);
     if (after !== undefined) this.#lookAtLater(after);
     const place = placeOfKey(key, this.#slotCount);
     if (before.state === 'damaged') this.#recount(place);
@@ -297,16 +308,16 @@ export class EntryChanges {
   }
 
   #digest(place: Place): DigestChange {
-    const key = digestKey(place);
-    const known = this.#digests.get(keyText(key));
+    const known = this.#digests.get(numberOf(place));
     if (known !== undefined) return known;
+    const key = digestKey(place);
     const value = this.#transaction.get('digests', key);
     const before = value === undefined ? emptyDigest : decodeDigest(unsealOrFail('digests', key, value));
     return { place, before, now: before };
   }
 
   #setDigest(place: Place, now: DigestRow): void {
-    this.#digests.set(keyText(digestKey(place)), { ...this.#digest(place), now });
+    this.#digests.set(numberOf(place), { ...this.#digest(place), now });
   }
 
   /** Writes the digests, once for everything that moved them, and returns what each slot gained. The last step. */

@@ -4,6 +4,7 @@
  * Every change re-reads the slot's promise inside its transaction and aborts if it rose (rule F4); what a change does
  * to the tables is in entry-changes.ts. Serves S1, S4.
  */
+import { u64Bytes, writeU64 } from '../core/big-endian.js';
 import { refuse } from '../core/errors.js';
 import { compareVersions, type Epoch, noVersion, type SlotNumber, type TimedId, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
@@ -62,6 +63,8 @@ export class EntryIndex {
   readonly #slotCount: number;
   readonly #delays: () => Delays;
   readonly #amounts = new Map<SlotNumber, Amounts>();
+  /** Hears of each segment that was stored, before whoever stored it does. */
+  onSegmentStored: (key: EntryKey) => void = () => undefined;
 
   constructor(store: IndexStore, slotCount: number, delays: () => Delays) {
     this.#store = store;
@@ -112,11 +115,10 @@ export class EntryIndex {
   /** 64 digests of 8 bytes. */
   digests(slot: SlotNumber): Uint8Array {
     const digests = new Uint8Array(limits.digestBuckets * 8);
-    const view = new DataView(digests.buffer);
     const from = digestKey({ slot, bucket: 0 });
     const to = justAfter(digestKey({ slot, bucket: limits.digestBuckets - 1 }));
     for (const [key, value] of this.#store.range('digests', { from, to })) {
-      view.setBigUint64((key[2] ?? 0) * 8, decodeDigest(unsealOrFail('digests', key, value)).xor);
+      writeU64(digests, (key[2] ?? 0) * 8, decodeDigest(unsealOrFail('digests', key, value)).xor);
     }
     return digests;
   }
@@ -136,9 +138,7 @@ export class EntryIndex {
   }
 
   #idsHash(key: EntryKey): Uint8Array {
-    const hash = new Uint8Array(8);
-    new DataView(hash.buffer).setBigUint64(0, hashOfIds(this.idDigests(key)));
-    return hash;
+    return u64Bytes(hashOfIds(this.idDigests(key)));
   }
 
   /** Refuses `unknown-outcome` for an id that is there and cannot be read: the request must not run again (S6). */
@@ -296,8 +296,9 @@ export class EntryIndex {
       const changes = new EntryChanges(transaction, this.#slotCount, this.#delays());
       const result = change(changes);
       if (promised < fence.slotEpoch) putPromise(transaction, fence);
-      return { result, gained: changes.finish() };
+      return { result, gained: changes.finish(), segments: changes.storedSegments };
     });
+    for (const key of done.segments) this.onSegmentStored(key);
     for (const [slot, amounts] of done.gained) this.#addAmounts(slot, amounts);
     return done.result;
   }

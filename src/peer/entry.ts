@@ -7,6 +7,7 @@
  * have none; a value that does not verify is *present with unknown version* (F10).
  */
 import { hashOfName, hashOfSegment } from '../cluster/hashing.js';
+import { readU64, writeU32, writeU64 } from '../core/big-endian.js';
 import { xxh64 } from '../core/checksum.js';
 import { fromHex, type TimedId, timedIdBytes, toHex, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
@@ -21,7 +22,7 @@ const hashBytes = 8;
 
 function keyOf(hash: bigint, kind: number, rest: Uint8Array): EntryKey {
   const key = new Uint8Array(hashBytes + 1 + rest.length);
-  new DataView(key.buffer).setBigUint64(0, hash);
+  writeU64(key, 0, hash);
   key[hashBytes] = kind;
   key.set(rest, hashBytes + 1);
   return key;
@@ -44,7 +45,7 @@ export function keyOfName(file: FileName): EntryKey {
 export function keyOfSegment(uploadId: TimedId, index: number): EntryKey {
   const rest = new Uint8Array(timedIdBytes + 4);
   rest.set(uploadId);
-  new DataView(rest.buffer).setUint32(timedIdBytes, index);
+  writeU32(rest, timedIdBytes, index);
   return keyOf(hashOfSegment(uploadId, index), keyKinds.segment, rest);
 }
 
@@ -61,7 +62,7 @@ export function queueKeyOf(key: EntryKey): string {
 }
 
 export function keyText(key: EntryKey): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
+  return Buffer.from(key).toString('latin1');
 }
 
 export function isNameKey(key: EntryKey): boolean {
@@ -69,7 +70,7 @@ export function isNameKey(key: EntryKey): boolean {
 }
 
 export function hashOfKey(key: EntryKey): bigint {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getBigUint64(0);
+  return readU64(key);
 }
 
 /** The part of a name's key that is its row in the table of names. */
@@ -240,13 +241,11 @@ const noFile = '0'.repeat(32);
 /** The version in 16 bytes, big endian: what digests and id rows hold. */
 export function encodeVersion(version: Version): Uint8Array {
   const bytes = new Uint8Array(16);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, BigInt(version.epoch));
-  view.setBigUint64(8, BigInt(version.counter));
+  writeU64(bytes, 0, BigInt(version.epoch));
+  writeU64(bytes, 8, BigInt(version.counter));
   return bytes;
 }
 
 export function decodeVersion(bytes: Uint8Array): Version {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return { epoch: Number(view.getBigUint64(0)), counter: Number(view.getBigUint64(8)) };
+  return { epoch: Number(readU64(bytes, 0)), counter: Number(readU64(bytes, 8)) };
 }

@@ -5,6 +5,7 @@
  * of. A new primary waits until every grant it gave for the slot has run out on the old one's clock (rule F12). Grants
  * are forgotten on a restart, so a restarted peer counts its start as one. Serves S3.
  */
+import { readF64, readU32, u64Bytes, writeF64, writeU32 } from '../core/big-endian.js';
 import { sameBytes, xxh64 } from '../core/checksum.js';
 import type { Clock } from '../core/environment.js';
 import type { Epoch, SlotNumber } from '../core/ids.js';
@@ -21,28 +22,24 @@ const rowBytes = 20;
 /** Rows of slot u32, slotEpoch f64, term f64, big endian. */
 export function encodeBeaconList(slots: readonly BeaconSlot[]): Uint8Array {
   const bytes = new Uint8Array(slots.length * rowBytes);
-  const view = new DataView(bytes.buffer);
   slots.forEach((row, index) => {
-    view.setUint32(index * rowBytes, row.slot);
-    view.setFloat64(index * rowBytes + 4, row.slotEpoch);
-    view.setFloat64(index * rowBytes + 12, row.term);
+    writeU32(bytes, index * rowBytes, row.slot);
+    writeF64(bytes, index * rowBytes + 4, row.slotEpoch);
+    writeF64(bytes, index * rowBytes + 12, row.term);
   });
   return bytes;
 }
 
 export function decodeBeaconList(bytes: Uint8Array): readonly BeaconSlot[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: Math.floor(bytes.length / rowBytes) }, (_, index) => ({
-    slot: view.getUint32(index * rowBytes),
-    slotEpoch: view.getFloat64(index * rowBytes + 4),
-    term: view.getFloat64(index * rowBytes + 12),
+    slot: readU32(bytes, index * rowBytes),
+    slotEpoch: readF64(bytes, index * rowBytes + 4),
+    term: readF64(bytes, index * rowBytes + 12),
   }));
 }
 
 export function hashOfBeaconList(encoded: Uint8Array): Uint8Array {
-  const hash = new Uint8Array(8);
-  new DataView(hash.buffer).setBigUint64(0, xxh64(encoded));
-  return hash;
+  return u64Bytes(xxh64(encoded));
 }
 
 /** What one primary's link last listed. */

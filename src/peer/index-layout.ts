@@ -12,8 +12,19 @@
  * sweeps    due time u64, entry key → what to look at then
  * surplus   slot u16 → since when this copy is not wanted
  * damaged   entry key → since when its copy here is known to be bad
- * meta      name → value: store id, the last map accepted
+ * meta      name → value: store id, the last map accepted, the lineage promised to a recovery
  */
+import {
+  readF64,
+  readU16,
+  readU32,
+  readU64,
+  u64Bytes,
+  writeF64,
+  writeU16,
+  writeU32,
+  writeU64,
+} from '../core/big-endian.js';
 import { xxh64 } from '../core/checksum.js';
 import { StorageFailure } from '../core/errors.js';
 import { type TimedId, timedIdBytes, timeOfId } from '../core/ids.js';
@@ -27,16 +38,15 @@ const sealBytes = 8;
 export function seal(key: Uint8Array, content: Uint8Array): Uint8Array {
   const value = new Uint8Array(sealBytes + content.length);
   value.set(content, sealBytes);
-  new DataView(value.buffer).setBigUint64(0, xxh64(content) ^ xxh64(key));
+  writeU64(value, 0, xxh64(content) ^ xxh64(key));
   return value;
 }
 
 /** The content of a sealed value; undefined when it does not verify. */
 export function unseal(key: Uint8Array, value: Uint8Array): Uint8Array | undefined {
   if (value.length < sealBytes) return undefined;
-  const content = value.subarray(sealBytes);
-  const stored = new DataView(value.buffer, value.byteOffset, value.byteLength).getBigUint64(0);
-  return stored === (xxh64(content) ^ xxh64(key)) ? content : undefined;
+  const content = value.slice(sealBytes);
+  return readU64(value) === (xxh64(content) ^ xxh64(key)) ? content : undefined;
 }
 
 /** For rows without which a peer can promise nothing: a bad one ends the process. */
@@ -48,12 +58,12 @@ export function unsealOrFail(table: string, key: Uint8Array, value: Uint8Array):
 
 export function slotKey(slot: number): Uint8Array {
   const key = new Uint8Array(2);
-  new DataView(key.buffer).setUint16(0, slot);
+  writeU16(key, 0, slot);
   return key;
 }
 
 export function slotOfSlotKey(key: Uint8Array): number {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint16(0);
+  return readU16(key);
 }
 
 // --- Slots and buckets as ranges of keys -----------------------------------------------------------------------------
@@ -83,14 +93,8 @@ export function isInRange(key: Uint8Array, { from, to }: KeyRange): boolean {
 
 function rangeOfTop(top: number, bits: number): KeyRange {
   const shift = BigInt(64 - bits);
-  const from = hashPrefix(BigInt(top) << shift);
-  return top + 1 === 2 ** bits ? { from } : { from, to: hashPrefix(BigInt(top + 1) << shift) };
-}
-
-function hashPrefix(hash: bigint): Uint8Array {
-  const prefix = new Uint8Array(8);
-  new DataView(prefix.buffer).setBigUint64(0, hash);
-  return prefix;
+  const from = u64Bytes(BigInt(top) << shift);
+  return top + 1 === 2 ** bits ? { from } : { from, to: u64Bytes(BigInt(top + 1) << shift) };
 }
 
 export function rangeOfSlot(slot: number, slotCount: number): KeyRange {
@@ -122,30 +126,28 @@ export const emptyDigest: DigestRow = { xor: 0n, entries: 0, files: 0, logicalBy
 
 export function digestKey(place: Place): Uint8Array {
   const key = new Uint8Array(3);
-  new DataView(key.buffer).setUint16(0, place.slot);
+  writeU16(key, 0, place.slot);
   key[2] = place.bucket;
   return key;
 }
 
 export function encodeDigest(row: DigestRow): Uint8Array {
   const bytes = new Uint8Array(40);
-  const view = new DataView(bytes.buffer);
-  view.setBigUint64(0, row.xor);
-  view.setFloat64(8, row.entries);
-  view.setFloat64(16, row.files);
-  view.setFloat64(24, row.logicalBytes);
-  view.setFloat64(32, row.storedBytes);
+  writeU64(bytes, 0, row.xor);
+  writeF64(bytes, 8, row.entries);
+  writeF64(bytes, 16, row.files);
+  writeF64(bytes, 24, row.logicalBytes);
+  writeF64(bytes, 32, row.storedBytes);
   return bytes;
 }
 
 export function decodeDigest(bytes: Uint8Array): DigestRow {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return {
-    xor: view.getBigUint64(0),
-    entries: view.getFloat64(8),
-    files: view.getFloat64(16),
-    logicalBytes: view.getFloat64(24),
-    storedBytes: view.getFloat64(32),
+    xor: readU64(bytes, 0),
+    entries: readF64(bytes, 8),
+    files: readF64(bytes, 16),
+    logicalBytes: readF64(bytes, 24),
+    storedBytes: readF64(bytes, 32),
   };
 }
 
@@ -158,7 +160,7 @@ export function idTableOf(atMs: number): number {
 
 export function idKeyPrefix(table: number, entryKey: Uint8Array): Uint8Array {
   const key = new Uint8Array(4 + entryKey.length);
-  new DataView(key.buffer).setUint32(0, table);
+  writeU32(key, 0, table);
   key.set(entryKey, 4);
   return key;
 }
@@ -168,7 +170,7 @@ export function idKey(entryKey: EntryKey, id: TimedId): Uint8Array {
 }
 
 export function tableOfIdKey(key: Uint8Array): number {
-  return new DataView(key.buffer, key.byteOffset, key.byteLength).getUint32(0);
+  return readU32(key);
 }
 
 export function partsOfIdKey(key: Uint8Array): { entryKey: EntryKey; id: TimedId } {
@@ -179,17 +181,17 @@ export function partsOfIdKey(key: Uint8Array): { entryKey: EntryKey; id: TimedId
 
 export function dueKey(dueMs: number, entryKey: EntryKey): Uint8Array {
   const key = new Uint8Array(8 + entryKey.length);
-  new DataView(key.buffer).setBigUint64(0, BigInt(Math.max(0, Math.floor(dueMs))));
+  writeU64(key, 0, BigInt(Math.max(0, Math.floor(dueMs))));
   key.set(entryKey, 8);
   return key;
 }
 
 export function encodeNumber(atMs: number): Uint8Array {
   const bytes = new Uint8Array(8);
-  new DataView(bytes.buffer).setFloat64(0, atMs);
+  writeF64(bytes, 0, atMs);
   return bytes;
 }
 
 export function decodeNumber(bytes: Uint8Array): number {
-  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getFloat64(0);
+  return readF64(bytes);
 }

@@ -24,6 +24,8 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   readonly master: MasterLink;
   readonly oldIds: OldIds;
   currentMap(): ClusterMap | undefined;
+  /** Resolves when the newest map is durable here. */
+  mapDurable(): Promise<void>;
   fetchMap(): void;
   onFailure(error: unknown): void;
 }
@@ -39,6 +41,8 @@ export class Leadership {
   readonly #links = new Map<PeerId, ReplicaLink>();
   readonly #joins = new Map<PeerId, JoinQueue>();
   readonly #removing = new Set<PeerId>();
+  /** Copies in step that the master has yet to add. */
+  #inStep = 0;
   #isStopped = false;
 
   constructor(parts: LeadershipParts) {
@@ -94,7 +98,7 @@ export class Leadership {
   async #lead(led: LedSlot): Promise<void> {
     while (led.phase === 'levelling') {
       try {
-        await level({ ...this.#parts, askRemoval: (of, peer) => this.#remove(of, peer) }, led);
+        await level({ ...this.#parts, askRemoval: (of, peer) => this.#askRemovalOf(of, peer) }, led);
       } catch (error) {
         if (!isRefusal(error)) throw error;
         const { log, clock } = this.#parts.environment;
@@ -230,12 +234,27 @@ export class Leadership {
       comparison: this.#parts.comparison,
       oldIds: this.#parts.oldIds,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
-      ask: ({ led, op, peer, storeId, copied }) =>
-        this.#parts.master.change([{ ...led.fence(), op, peer, storeId, ...copied }]),
+      askToAdd: (to) => this.#askToAdd(to),
     };
   }
 
-  #remove(led: LedSlot, peer: PeerId): Promise<void> {
+  /** While others are on their way, it waits a little for them; the last one takes all with it. */
+  async #askToAdd(to: Parameters<JoiningParts['askToAdd']>[0]): Promise<void> {
+    const { led, peer, storeId, copied } = to;
+    // Of before any wait: what was compared is of this record, and of no later one.
+    const fence = led.fence();
+    this.#inStep += 1;
+    const underWay = [...this.#joins.values()].reduce((sum, queue) => sum + queue.runningCount, 0);
+    try {
+      // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
+      await this.#parts.mapDurable();
+      await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId, ...copied }], underWay <= this.#inStep);
+    } finally {
+      this.#inStep -= 1;
+    }
+  }
+
+  #askRemovalOf(led: LedSlot, peer: PeerId): Promise<void> {
     return this.#parts.master.change([{ ...led.fence(), op: 'remove', peer }]);
   }
 
@@ -249,7 +268,7 @@ export class Leadership {
       if (!isRefusal(error)) this.#parts.onFailure(error);
       // A full or failing joiner must not fail the writes of the slot, nor keep others from joining or its sweeps from
       // going on: give it up; the planner tries again, later each time.
-      if (isStillJoining(led, peer)) await this.#remove(led, peer).catch(unlessStopped);
+      if (isStillJoining(led, peer)) await this.#askRemovalOf(led, peer).catch(unlessStopped);
       await sleep(clock, retryMs);
     }
     return copied;
@@ -278,6 +297,10 @@ class JoinQueue {
 
   constructor(parts: JoinQueueParts) {
     this.#parts = parts;
+  }
+
+  get runningCount(): number {
+    return this.#running.size;
   }
 
   add(led: LedSlot): void {

@@ -6,6 +6,7 @@
  */
 
 import { slotOfHash } from '../cluster/map.js';
+import { readU64 } from '../core/big-endian.js';
 import type { Environment } from '../core/environment.js';
 import { sleep } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
@@ -56,16 +57,15 @@ export async function listNames(parts: ListingParts, request: Incoming<'list'>):
   }
 }
 
-function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
+export function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
   return key.length >= prefix.length && Buffer.compare(key.subarray(0, prefix.length), prefix) === 0;
 }
 
 function isAsked(parts: ListingParts, slots: Uint8Array, content: Uint8Array): boolean {
-  const hash = new DataView(content.buffer, content.byteOffset).getBigUint64(0);
-  return isInBitmap(slots, slotOfHash(hash, parts.slotCount));
+  return isInBitmap(slots, slotOfHash(readU64(content), parts.slotCount));
 }
 
-function isInBitmap(slots: Uint8Array, slot: number): boolean {
+export function isInBitmap(slots: Uint8Array, slot: number): boolean {
   return (((slots[slot >> 3] ?? 0) >> (slot & 7)) & 1) === 1;
 }
 

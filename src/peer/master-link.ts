@@ -52,7 +52,7 @@ export class MasterLink {
   readonly #parts: MasterLinkParts;
   #session: Session | undefined;
   #waiting: Deferred<void>[] = [];
-  #queued: { readonly change: Change; readonly done: Deferred<void> }[] = [];
+  #queued: { readonly change: Change; readonly isUrgent: boolean; readonly done: Deferred<void> }[] = [];
   #sending = false;
   /** Resolves when a change is asked for that somebody waits for. */
   #urgent: Deferred<void> = defer();
@@ -92,13 +92,14 @@ export class MasterLink {
 
   /**
    * Resolves when the master has answered and the map of its answer was taken; what it says is in the map. Refused
-   * `cancelled` once the link is closed: who asks until it is so would ask for ever.
+   * `cancelled` once the link is closed: who asks until it is so would ask for ever. What is not urgent waits a while
+   * for others: fewer maps for everyone.
    */
-  async change(changes: readonly Change[]): Promise<void> {
+  async change(changes: readonly Change[], isUrgent = true): Promise<void> {
     if (this.#closed) refuse('cancelled', 'This peer stops: it asks the master for nothing more');
-    const asked = changes.map((change) => ({ change, done: defer<void>() }));
+    const asked = changes.map((change) => ({ change, isUrgent, done: defer<void>() }));
     this.#queued.push(...asked);
-    if (!changes.every(isPatient)) this.#urgent.resolve();
+    if (isUrgent) this.#urgent.resolve();
     if (!this.#sending) {
       this.#sending = true;
       this.#sendChanges().catch((error: unknown) => this.#parts.onFailure(error));
@@ -111,7 +112,7 @@ export class MasterLink {
     await Promise.resolve();
     while (this.#queued.length > 0 && !this.#closed) {
       this.#urgent = defer();
-      if (this.#queued.every(({ change }) => isPatient(change))) {
+      if (!this.#queued.some((queued) => queued.isUrgent)) {
         await Promise.race([sleep(this.#parts.environment.clock, timing.gatherAddsMs), this.#urgent.promise]);
       }
       const batch = this.#queued.slice(0, changesAtOnce);
@@ -276,9 +277,4 @@ export class MasterLink {
     if (isRefusal(error, 'removed')) log.error({ master: address }, `${error.message}. ${error.advice ?? ''}`);
     else log.warn({ master: address, error: error.message }, 'the master does not answer; trying on');
   }
-}
-
-/** Nobody waits for a copy to be added, and many are ready one after another: fewer maps for everyone. */
-function isPatient(change: Change): boolean {
-  return change.op === 'add';
 }

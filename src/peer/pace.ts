@@ -22,6 +22,10 @@ export class Pace {
     this.#bytesPerSecond = bytesPerSecond;
   }
 
+  get isSet(): boolean {
+    return this.#bytesPerSecond() > 0;
+  }
+
   /** Resolves when so many bytes may go, in the order of asking; what is not wanted any more takes nobody's time. */
   take(bytes: number, isWanted: () => boolean = () => true): Promise<void> {
     if (this.#bytesPerSecond() === 0) return Promise.resolve();

@@ -5,18 +5,20 @@ import type { ClusterMap, PeerRecord } from '../cluster/map.js';
 import { parseAddress } from '../core/address.js';
 import { type Environment, every, sleep } from '../core/environment.js';
 import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
-import type { Address } from '../core/ids.js';
+import type { Address, PeerId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import type { Connection, ConnectionHandler, Listener } from '../core/network.js';
-import type { ByteStore } from '../core/storage.js';
+import type { ByteStore, IndexCopies, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { acceptSession, type HelloReply, type HelloRequest, type Incoming, type Session } from '../protocol/session.js';
 import { Admission } from './admission.js';
 import { Callers } from './callers.js';
+import { Checkpoints } from './checkpoints.js';
 import { ClusterClock } from './cluster-clock.js';
 import type { OpenedFolder } from './data-folder.js';
+import { DiskLatency } from './disk-latency.js';
 import { buildEngine, type Engine } from './engine.js';
 import { Grants } from './grants.js';
 import { handOverAll } from './handover.js';
@@ -46,6 +48,14 @@ export interface PeerOptions {
   onFatal(error: unknown): void;
 }
 
+/** All that a peer keeps on its disk. */
+export interface PeerStores {
+  readonly folder: OpenedFolder;
+  readonly bytes: ByteStore;
+  /** Of the folder's index. */
+  readonly copies: IndexCopies;
+}
+
 const handoverWithinMs = 5000;
 /** After goodbye: until the other primaries have heard the map without this peer. */
 const lingerMs = 150;
@@ -55,6 +65,7 @@ export class Peer {
   readonly #environment: Environment;
   readonly #folder: OpenedFolder;
   readonly #bytes: ByteStore;
+  readonly #index: IndexStore;
   readonly #options: PeerOptions;
   readonly #clock: ClusterClock;
   readonly #grants: Grants;
@@ -63,6 +74,8 @@ export class Peer {
   readonly #maps: MapKeeper;
   readonly #master: MasterLink;
   readonly #lag: LoopLag;
+  readonly #latency: DiskLatency;
+  readonly #checkpoints: Checkpoints;
   readonly #clientPool = new CreditPool(limits.clientCreditBytes);
   readonly #replicationPool = new CreditPool(limits.replicationCreditBytes);
   readonly #chores: { stop(): void }[] = [];
@@ -71,35 +84,39 @@ export class Peer {
   #listener: Listener | undefined;
   #engine: Engine | undefined;
   #isFetchingMap = false;
+  #lastClientMs = Number.NEGATIVE_INFINITY;
+  /** As the master told last. */
+  #slowPeers: ReadonlySet<PeerId> = new Set();
+  #pingedAtMs: number | undefined;
 
-  static async start(
-    environment: Environment,
-    stores: { folder: OpenedFolder; bytes: ByteStore },
-    options: PeerOptions,
-  ): Promise<Peer> {
+  static async start(environment: Environment, stores: PeerStores, options: PeerOptions): Promise<Peer> {
     const peer = new Peer(environment, stores, options);
     await peer.#start();
     return peer;
   }
 
-  private constructor(
-    environment: Environment,
-    stores: { folder: OpenedFolder; bytes: ByteStore },
-    options: PeerOptions,
-  ) {
+  private constructor(environment: Environment, stores: PeerStores, options: PeerOptions) {
     const { clock } = environment;
     this.#environment = environment;
     this.#folder = stores.folder;
-    this.#bytes = stores.bytes;
+    this.#latency = new DiskLatency(clock);
+    this.#bytes = this.#latency.timedBytes(stores.bytes);
+    this.#index = this.#latency.timedIndex(stores.folder.index);
     this.#options = options;
     this.#clock = new ClusterClock(clock);
     this.#grants = new Grants(clock);
     this.#callers = new Callers(clock, stores.folder.identity);
     this.#admission = new Admission(options);
     this.#lag = new LoopLag(clock);
-    this.#maps = new MapKeeper(stores.folder.index, clock, {
+    const { storeId } = stores.folder.identity;
+    this.#maps = new MapKeeper({ store: this.#index, storeId }, clock, {
       onMap: (map) => this.#onMap(map),
       onDurable: (map) => this.#onDurableMap(map),
+    });
+    this.#checkpoints = new Checkpoints({
+      ...{ log: environment.log, probe: environment.probe, me: stores.folder.identity, index: stores.folder.index },
+      ...{ copies: stores.copies, admission: this.#admission },
+      acceptMap: (encoded) => this.#maps.accept(encoded),
     });
     this.#master = new MasterLink({
       environment,
@@ -124,6 +141,7 @@ export class Peer {
 
   async #start(): Promise<void> {
     await this.#admission.measure(this.#bytes);
+    await this.#checkpoints.load();
     if (this.#maps.map !== undefined) this.#onMap(this.#maps.map);
     this.#listener = await this.#environment.network.listen(this.#options.listen, (connection) =>
       this.#accept(connection),
@@ -137,6 +155,7 @@ export class Peer {
     const { peerId } = this.#folder.identity;
     for (const chore of this.#chores) chore.stop();
     this.#engine?.scrub.stop();
+    this.#engine?.salvage.stop();
     const leave = async (): Promise<void> => {
       if (this.#engine === undefined || peerId === undefined || !this.#master.isConnected) return;
       await handOverAll(this.#engine.handover, peerId);
@@ -152,7 +171,9 @@ export class Peer {
     this.#engine?.calls.close();
     await this.#listener?.close();
     await Promise.race([Promise.allSettled([...this.#work]), sleep(this.#environment.clock, drainWithinMs)]);
-    if (this.#work.size === 0) await this.#folder.index.close();
+    if (this.#work.size > 0) return;
+    await this.#checkpoints.close();
+    await this.#folder.index.close();
   }
 
   #track(work: Promise<unknown>): void {
@@ -178,14 +199,17 @@ export class Peer {
       ...this.#options,
       environment: this.#environment,
       me: this.#folder.identity,
-      index: this.#folder.index,
+      index: this.#index,
       bytes: this.#bytes,
       maps: this.#maps,
       master: this.#master,
       grants: this.#grants,
       clock: this.#clock,
       admission: this.#admission,
+      checkpoints: this.#checkpoints,
       slotCount: map.slots.length,
+      lastClientMs: () => this.#lastClientMs,
+      slowPeers: () => this.#slowPeers,
       fetchMap: () => this.#fetchMap(),
       onFailure: (error) => this.#onFailure(error),
     });
@@ -258,12 +282,18 @@ export class Peer {
   }
 
   #serve(request: Parameters<typeof serve>[1]): ReturnType<typeof serve> {
+    // An idle client, too, waits for a newer map.
+    if (request.session.remote.role === 'client' && request.name !== 'map') {
+      this.#lastClientMs = this.#environment.clock.monotonicMs();
+    }
     const answer = serve(
       {
         maps: this.#maps,
+        checkpoints: this.#checkpoints,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
         onExamined: () => this.#examined(),
+        onLookBack: () => this.#onLookBack(),
         acceptMap: (encoded) => this.#maps.accept(encoded),
       },
       request,
@@ -275,6 +305,8 @@ export class Peer {
 
   #onPing(request: Incoming<'ping'>): ReplyOf<'ping'> {
     this.#clock.onTold(request.header.clusterMs);
+    this.#slowPeers = new Set(request.header.slow);
+    this.#pingedAtMs = this.#environment.clock.monotonicMs();
     const { freeBytes, totalBytes } = this.#admission.space;
     let files = 0;
     let logicalBytes = 0;
@@ -289,13 +321,25 @@ export class Peer {
       ...(lineage === undefined ? {} : { lineage }),
       incarnation: this.#folder.identity.incarnation,
       lagMs: this.#lag.takeWorstMs(),
-      freeBytes: Math.floor(freeBytes),
+      freeBytes: Math.max(0, Math.floor(freeBytes)),
       totalBytes: Math.floor(totalBytes),
+      reserveBytes: Math.floor(this.#admission.reserveBytes),
+      ...this.#latency.figures(),
       files,
       logicalBytes,
       storedBytes: this.#engine?.index.storedBytes() ?? 0,
-      damaged: this.#engine?.damage.count() ?? 0,
+      damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
+      keptBytes: this.#checkpoints.indexBytes + (this.#engine?.sweeper.keptBytes ?? 0),
+    };
+  }
+
+  #onLookBack(): ReplyOf<'look-back'> {
+    const pingedMs = this.#pingedAtMs;
+    return {
+      promised: this.#maps.promisedGeneration,
+      ...(pingedMs === undefined ? {} : { masterMs: Math.floor(this.#environment.clock.monotonicMs() - pingedMs) }),
+      ...(this.#clock.isTold ? { clusterMs: this.#clock.nowMs() } : {}),
     };
   }
 
@@ -308,7 +352,7 @@ export class Peer {
       freeBytes: Math.floor(freeBytes),
       totalBytes: Math.floor(totalBytes),
       reserveBytes: Math.floor(this.#admission.reserveBytes),
-      damaged: this.#engine?.damage.count() ?? 0,
+      damaged: this.#engine?.damage.count ?? 0,
       verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
       isJoined: this.#master.isConnected,
     };
@@ -341,11 +385,14 @@ export class Peer {
     chore(() => this.#admission.measure(this.#bytes));
     chore(() => this.#maps.makeDurable());
     chore(() => this.#callers.forgetOld());
+    chore(() => this.#engine?.salvage.look());
     chore(() => this.#engine?.sweeper.sweep());
     chore(() => this.#engine?.surplus.look());
+    chore(() => this.#engine?.damage.tell());
     chore(() => this.#engine?.damage.look());
     chore(() => this.#engine?.scrub.look());
     chore(() => this.#engine?.restCheck.look());
+    chore(() => this.#checkpoints.look());
     this.#chores.push(this.#lag);
   }
 

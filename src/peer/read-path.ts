@@ -7,13 +7,14 @@
  */
 import type { Log } from '../core/environment.js';
 import { isRefusal, refuse } from '../core/errors.js';
-import { compareVersions, formatVersion } from '../core/ids.js';
+import { compareVersions, formatVersion, type PeerId } from '../core/ids.js';
 import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
-import type { Blocks, Copies, CopyState } from './copies.js';
+import { type Blocks, type Copies, type CopyState, noBlocks } from './copies.js';
 import type { Damage } from './damage.js';
 import { bodyOf, type EntryKey, keyOfName, keyOfSegment, placedSize, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
+import type { Identity } from './identity.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { Serving } from './serving.js';
@@ -21,12 +22,15 @@ import { checkFileName } from './write-path.js';
 
 export interface ReadPathParts {
   readonly log: Log;
+  readonly me: Identity;
   readonly index: EntryIndex;
   readonly copies: Copies;
   readonly serving: Serving;
   readonly leadership: Leadership;
   readonly damage: Damage;
   holds(slot: number): boolean;
+  /** Peers that are to be read last. */
+  slowPeers(): ReadonlySet<PeerId>;
 }
 
 type AboutCopy = Incoming<'copy-state' | 'report-damage' | 'get-segment'>;
@@ -56,11 +60,17 @@ export class ReadPath {
       const name = JSON.stringify(header.name);
       refuse('gone', `${name} now has version ${formatVersion(entry.version)}`, { advice: 'Read it again' });
     }
-    const { blocks, entry: read } = await this.#blocks(request, led, entry);
+    const leftOut = header.elsewhere === true && header.start < header.end && this.#isReadElsewhere(led, entry);
+    const { blocks, entry: read } = leftOut ? { blocks: noBlocks, entry } : await this.#blocks(request, led, entry);
     const record: WireFileRecord = { ...bodyOf(read, 'record'), version: read.version };
     const acknowledged = led !== undefined;
+    const slow = [...this.#parts.slowPeers()];
     return {
-      header: { record, offset: blocks.offset, sums: blocks.sums, acknowledged },
+      header: {
+        ...{ record, offset: blocks.offset, sums: blocks.sums, acknowledged },
+        ...(leftOut && { leftOut }),
+        ...(slow.length > 0 && { slow }),
+      },
       payload: blocks.bytes,
       sums: blocks.sums,
     };
@@ -70,6 +80,14 @@ export class ReadPath {
     const led = await this.#parts.serving.route(request.header, request.deadlineMs);
     await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
     return led;
+  }
+
+  /** Its bytes cost a slow disk a read, and another member that is not slow has them too. */
+  #isReadElsewhere(led: LedSlot | undefined, entry: StoredEntry): boolean {
+    const slow = this.#parts.slowPeers();
+    const { peerId } = this.#parts.me;
+    if (led === undefined || peerId === undefined || !slow.has(peerId) || entry.placed.where !== 'file') return false;
+    return led.record.inSync.some((id) => !slow.has(id));
   }
 
   #checkHolds(slot: number): void {
@@ -165,7 +183,8 @@ export class ReadPath {
   }
 }
 
-function within(range: { start: number; end: number }, size: number): { start: number; end: number } {
+/** The part of a range that a segment of `size` bytes has. */
+export function within(range: { start: number; end: number }, size: number): { start: number; end: number } {
   const end = Math.min(range.end, size);
   return { start: Math.min(range.start, end), end };
 }

@@ -27,6 +27,8 @@ export interface RepairParts {
   readonly index: EntryIndex;
   readonly copies: Copies;
   readonly calls: PeerCalls;
+  /** Has it written down, and told, that a copy here is bad. */
+  onDamage(key: EntryKey): void;
   me(): PeerId | undefined;
   currentMap(): ClusterMap | undefined;
 }
@@ -60,7 +62,8 @@ export class Repair {
    * hold may be older than the write this replica has answered for, which the primary has yet to commit.
    */
   async bySettling(key: EntryKey): Promise<StoredEntry> {
-    const { calls, index } = this.#parts;
+    const { calls, index, onDamage } = this.#parts;
+    onDamage(key);
     const slot = index.slotOf(key);
     const map = this.#parts.currentMap();
     const primary = map?.slots[slot]?.primary;
@@ -76,7 +79,8 @@ export class Repair {
   }
 
   async #repair(fence: Fence, key: EntryKey, record: SlotRecord | undefined): Promise<StoredEntry> {
-    const { index, copies, log } = this.#parts;
+    const { index, copies, log, onDamage } = this.#parts;
+    onDamage(key);
     const found = index.lookup(key);
     const version = found.state === 'present' ? found.entry.version : undefined;
     const holders = holdersIn(record, version).filter((peer) => peer !== this.#parts.me());
@@ -89,8 +93,14 @@ export class Repair {
     const { sums, ...entry } = fetched.entry;
     const placed = await copies.stage(entry, fetched.bytes, sums);
     const stored = { ...entry, placed };
-    const replaced = await index.replaceBytes(fence, stored, fetched.mark).finally(() => copies.release(placed));
-    if (!replaced) await copies.discard(placed);
+    const replace = async (): Promise<boolean> => {
+      // The bad copy stays where it is until a good one was read back here: it may be better than none (S7).
+      if (placed.where === 'file') await copies.readVerified(stored);
+      return index.replaceBytes(fence, stored, fetched.mark);
+    };
+    const replaced = await copies.orDiscard(placed, replace());
+    if (replaced) copies.release(placed);
+    else await copies.discard(placed);
     log.warn({ slot: fence.slot, kind: entry.kind, bytes: fetched.bytes.length, replaced }, 'repaired a damaged copy');
     return stored;
   }

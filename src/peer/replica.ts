@@ -5,21 +5,23 @@
  * raises it, durably, before anything is answered (F4). Serves S1, S3, S4.
  */
 import { peerOf } from '../cluster/map.js';
-import { DfsError, refuse } from '../core/errors.js';
+import { refuse } from '../core/errors.js';
 import { compareVersions, type SlotNumber, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
 import type { Probe } from '../core/probe.js';
+import type { WireEntry } from '../protocol/message-fields.js';
 import { decodeIdRows, encodeIdDigestRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
 import type { Incoming, Outgoing, Session } from '../protocol/session.js';
 import type { Admission } from './admission.js';
 import type { Copies } from './copies.js';
-import { type EntryKey, isEntryKey, queueKeyOf, type StoredEntry } from './entry.js';
+import { type EntryKey, isEntryKey, type Placed, queueKeyOf, type StoredEntry } from './entry.js';
 import { type EntryIndex, type Fence, markIn } from './entry-index.js';
 import { type BeaconMemory, decodeBeaconList, type Grants, hashOfBeaconList } from './grants.js';
 import type { Identity } from './identity.js';
 import type { MapKeeper } from './map-keeper.js';
 import { pagesOf } from './request-ids.js';
+import type { Salvage } from './salvage.js';
 
 export interface ReplicaParts {
   readonly probe: Probe | undefined;
@@ -29,6 +31,7 @@ export interface ReplicaParts {
   readonly grants: Grants;
   readonly maps: MapKeeper;
   readonly admission: Admission;
+  readonly salvage: Salvage;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -77,7 +80,7 @@ export class Replica {
     }
     const { index, copies, admission } = this.#parts;
     return this.queue.run(queueKeyOf(first.key), async () => {
-      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace();
+      if (first.kind === 'record' || first.kind === 'segment') admission.admitSpace(sizeOf(request));
       const { sums, ...entry } = first;
       const placed = await copies.stage(entry, request.payload ?? nothing, sums);
       this.#parts.probe?.at({ point: 'replicaStaged', slot: fence.slot });
@@ -86,7 +89,7 @@ export class Replica {
         ...others.map(({ sums: _none, ...other }) => ({ ...other, placed: { where: 'none' } as const })),
       ];
       const mark = markIn(header);
-      const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));
+      const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));
       if (isNew === true) copies.release(placed);
       else await copies.discard(placed);
       this.#parts.probe?.at({ point: 'replicaCommitted', ...fence, key: first.key, version: first.version });
@@ -98,7 +101,7 @@ export class Replica {
     const fence = this.#fence(request);
     const { key, asOf, entry: given } = request.header;
     if (!isEntryKey(key)) refuse('invalid', 'The key is not one of an entry');
-    const { index, copies, admission } = this.#parts;
+    const { index, copies } = this.#parts;
     return this.queue.run(queueKeyOf(key), async () => {
       if (given === undefined) {
         const ignored = await index.settle(fence, key, asOf, undefined);
@@ -109,26 +112,37 @@ export class Replica {
       // A roll-back finds most replicas as they should be, and a full one must be able to say so.
       if (held !== undefined && compareVersions(held, given.version) === 0) return { header: { ignored: false } };
       const isRollBack = held !== undefined && compareVersions(held, given.version) > 0;
-      if (!isRollBack) admission.admitSpace();
-      if (!isRollBack && this.#isJoining(fence.slot)) admission.admitJoining();
-      const { sums, ...entry } = given;
-      const { lostBytes } = request.header;
-      const isLost = lostBytes !== undefined;
-      if (isLost) await this.#parts.noteDamage(key);
-      const placed = isLost ? copies.lost(lostBytes) : await copies.stage(entry, request.payload ?? nothing, sums);
-      const stored = { ...entry, placed };
-      // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
-      if (placed.where === 'file' && !isLost) await this.#orDiscard(placed, copies.readVerified(stored));
+      const placed = await this.#place(request, given, isRollBack);
+      if (placed === undefined) return { header: { ignored: false, wantsBytes: true } };
+      const { sums: _sums, ...entry } = given;
       const mark = markIn(request.header);
-      if (placed.where === 'file' && isLost) {
-        this.#parts.probe?.at({ point: 'markedLost', slot: fence.slot, fileId: placed.fileId });
-      }
-      const ignored = await this.#orDiscard(placed, index.settle(fence, key, asOf, stored, mark));
+      const ignored = await copies.orDiscard(placed, index.settle(fence, key, asOf, { ...entry, placed }, mark));
       if (ignored) await copies.discard(placed);
       else copies.release(placed);
       this.#parts.probe?.at({ point: 'settled', slot: fence.slot, key, isIgnored: ignored });
       return { header: { ignored } };
     });
+  }
+
+  /** The bytes of what is to be settled, durable and read back; undefined when they were offered and are not here. */
+  async #place(request: Incoming<'settle'>, given: WireEntry, isRollBack: boolean): Promise<Placed | undefined> {
+    const { copies, admission, salvage, noteDamage, probe } = this.#parts;
+    const { slot, key, lostBytes, isOffer } = request.header;
+    const { sums, ...entry } = given;
+    // What is on this disk already needs no room.
+    if (isOffer === true) return salvage.adopt(entry, sums);
+    if (!isRollBack) admission.admitSpace(sizeOf(request));
+    if (!isRollBack && this.#isJoining(slot)) admission.admitJoining();
+    if (lostBytes !== undefined) {
+      await noteDamage(key);
+      const lost = copies.lost(lostBytes);
+      probe?.at({ point: 'markedLost', slot, fileId: lost.fileId });
+      return lost;
+    }
+    const placed = await copies.stage(entry, request.payload ?? nothing, sums);
+    // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
+    if (placed.where === 'file') await copies.orDiscard(placed, copies.readVerified({ ...entry, placed }));
+    return placed;
   }
 
   #isJoining(slot: SlotNumber): boolean {
@@ -140,16 +154,6 @@ export class Replica {
   #versionOf(key: EntryKey): Version | undefined {
     const found = this.#parts.index.lookup(key);
     return found.state === 'present' ? found.entry.version : undefined;
-  }
-
-  /** After a failure of the disk nobody knows whether the entry names the bytes: they stay. */
-  async #orDiscard<T>(placed: StoredEntry['placed'], step: Promise<T>): Promise<T> {
-    try {
-      return await step;
-    } catch (error) {
-      if (error instanceof DfsError) await this.#parts.copies.discard(placed);
-      throw error;
-    }
   }
 
   async settleIds(request: Incoming<'settle-ids'>): Promise<Outgoing> {
@@ -166,7 +170,7 @@ export class Replica {
     const fence = this.#fence(request);
     await this.#parts.index.raisePromise(fence);
     this.#parts.probe?.at({ point: 'promised', ...fence });
-    return { header: { buckets: this.#parts.index.digests(fence.slot) } };
+    return { header: { buckets: this.#parts.index.digests(fence.slot), hasSalvage: this.#parts.salvage.isOpen } };
   }
 
   async listBucket(request: Incoming<'list-bucket'>): Promise<Outgoing> {
@@ -226,3 +230,7 @@ export class Replica {
 }
 
 const nothing = new Uint8Array(0);
+
+function sizeOf({ payload }: FencedRequest): number {
+  return payload?.length ?? 0;
+}

@@ -5,6 +5,7 @@
  * So each key has a row of digests, one for every table its ids stand in: whoever compares looks at the ids of a table
  * only where those differ, and from the newest backwards. No id speaks of a version above that of the entry beside it.
  */
+import { readU32, readU64, writeU32, writeU64 } from '../core/big-endian.js';
 import { xxh64 } from '../core/checksum.js';
 import { compareVersions, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
 import type { IndexReader } from '../core/storage.js';
@@ -163,21 +164,19 @@ export function differingTables(mine: readonly IdDigest[], theirs: readonly IdDi
 
 export function encodeIdDigests(digests: readonly IdDigest[]): Uint8Array {
   const bytes = new Uint8Array(digests.length * digestBytes);
-  const view = new DataView(bytes.buffer);
   digests.forEach(({ table, count, xor }, index) => {
-    view.setUint32(index * digestBytes, table);
-    view.setUint32(index * digestBytes + 4, count);
-    view.setBigUint64(index * digestBytes + 8, xor);
+    writeU32(bytes, index * digestBytes, table);
+    writeU32(bytes, index * digestBytes + 4, count);
+    writeU64(bytes, index * digestBytes + 8, xor);
   });
   return bytes;
 }
 
 function decodeIdDigests(bytes: Uint8Array): readonly IdDigest[] {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   return Array.from({ length: Math.floor(bytes.length / digestBytes) }, (_, index) => ({
-    table: view.getUint32(index * digestBytes),
-    count: view.getUint32(index * digestBytes + 4),
-    xor: view.getBigUint64(index * digestBytes + 8),
+    table: readU32(bytes, index * digestBytes),
+    count: readU32(bytes, index * digestBytes + 4),
+    xor: readU64(bytes, index * digestBytes + 8),
   }));
 }
 

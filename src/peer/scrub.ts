@@ -2,7 +2,8 @@
  * Reads every copy on this peer again and again, at a gentle speed, and has what does not verify repaired.
  *
  * A pass goes through the entries in order of their keys and remembers durably how far it came, so that a restart goes
- * on from there. The next begins two weeks after the last began, or when somebody asks. Serves S5, S7.
+ * on from there. The next begins two weeks after the last began, or when somebody asks; also when the peer comes back
+ * and the last is older than a day: it counts again by its digests alone (decision 13). Serves S5, S7.
  */
 import { type Environment, sleep } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
@@ -29,6 +30,8 @@ export interface ScrubParts {
 export type ScrubState = ReplyOf<'scrub'>;
 
 const passEveryMs = 14 * 24 * 3_600_000;
+/** Not at each of many restarts. */
+const passAfterReturnMs = 24 * 3_600_000;
 const usualBytesPerSecond = 8 * 1024 * 1024;
 /** When somebody asked and waits. */
 const askedBytesPerSecond = 100 * 1024 * 1024;
@@ -54,6 +57,7 @@ export class Scrub {
   readonly #parts: ScrubParts;
   readonly #pace: Pace;
   #progress: Progress;
+  #hasJustReturned = true;
   #isAsked = false;
   #isStopped = false;
   #savedMs = 0;
@@ -89,7 +93,9 @@ export class Scrub {
   async look(): Promise<void> {
     const { clock, environment } = this.#parts;
     if (!clock.isTold) return;
-    const isDue = clock.nowMs() - this.#progress.startedMs >= passEveryMs;
+    const everyMs = this.#hasJustReturned ? passAfterReturnMs : passEveryMs;
+    this.#hasJustReturned = false;
+    const isDue = clock.nowMs() - this.#progress.startedMs >= everyMs;
     if (this.#progress.cursor === undefined && isDue) this.#begin();
     const endMs = environment.clock.monotonicMs() + 1000;
     while (!this.#isStopped && this.#progress.cursor !== undefined && environment.clock.monotonicMs() < endMs) {

@@ -163,6 +163,12 @@ export async function readSegment(
   return { state: 'ok', bytes: body, offset: start, sums: start === end ? noSums : sumsOf };
 }
 
+/** What a file says of itself; undefined when there is none, or it has no sound header. */
+export async function readHeader(store: ByteStore, id: FileId): Promise<SegmentHeader | undefined> {
+  const bytes = await readOrDamaged(store, id, { offset: 0, length: limits.fileHeaderBytes });
+  return bytes instanceof Uint8Array ? decodeHeader(bytes) : undefined;
+}
+
 /** Reads the whole segment and hashes it. */
 export async function verifySegment(store: ByteStore, id: FileId, expected: SegmentIdentity): Promise<SegmentVerdict> {
   const read = await readSegment(store, id, expected, { start: 0, end: limits.segmentBytesMax });
@@ -182,13 +188,12 @@ function wholeBlocks(range: { readonly start: number; readonly end: number }): {
 function checkedHeader(bytes: Uint8Array, expected: SegmentIdentity): SegmentHeader | Damaged {
   const header = decodeHeader(bytes);
   if (header === undefined) return damaged('its header is unreadable');
-  const { bucket, name, uploadId, index } = header.identity;
-  const isExpected =
-    bucket === expected.bucket &&
-    name === expected.name &&
-    index === expected.index &&
-    sameBytes(uploadId, expected.uploadId);
-  return isExpected ? header : damaged('its header names another segment');
+  return isSame(header.identity, expected) ? header : damaged('its header names another segment');
+}
+
+export function isSame({ bucket, name, uploadId, index }: SegmentIdentity, other: SegmentIdentity): boolean {
+  const isOfName = bucket === other.bucket && name === other.name;
+  return isOfName && index === other.index && sameBytes(uploadId, other.uploadId);
 }
 
 /** What was read, or what is wrong. A file too short for the range answers fewer bytes. */

@@ -5,6 +5,7 @@ import { refuse } from '../core/errors.js';
 import type { MessageName, ReplyOf } from '../protocol/messages.js';
 import { encodeAmountRows } from '../protocol/rows.js';
 import type { AnyIncoming, Incoming, Outgoing } from '../protocol/session.js';
+import type { Checkpoints } from './checkpoints.js';
 import { onSettleAsked } from './comparison.js';
 import type { Engine } from './engine.js';
 import { onWishes } from './handover.js';
@@ -14,9 +15,11 @@ import { onScrubAsked } from './scrub.js';
 
 export interface ServerParts {
   readonly maps: MapKeeper;
+  readonly checkpoints: Checkpoints;
   engine(): Engine | undefined;
   onPing(request: Incoming<'ping'>): ReplyOf<'ping'>;
   onExamined(): ReplyOf<'examine-peer'>;
+  onLookBack(): ReplyOf<'look-back'>;
   acceptMap(encoded: Uint8Array): Promise<void>;
 }
 
@@ -33,6 +36,9 @@ const handlers: { readonly [N in MessageName]?: Handler<N> } = {
   'get-segment': ({ reads }, request) => reads.getSegment(request),
   'copy-state': ({ reads }, request) => reads.copyState(request),
   'report-damage': ({ reads }, request) => reads.reportDamage(request),
+  'checkpoint-slots': ({ checkpointReads }, request) => checkpointReads.slots(request),
+  'checkpoint-files': ({ checkpointReads }, request) => checkpointReads.files(request),
+  'checkpoint-read': ({ checkpointReads }, request) => checkpointReads.read(request),
   scrub: ({ scrub }, request) => onScrubAsked(scrub, request),
   'fetch-entry': ({ reads }, request) => reads.fetchEntry(request),
   list: ({ listing }, request) => listNames(listing, request),
@@ -62,8 +68,18 @@ export async function serve(parts: ServerParts, request: AnyIncoming): Promise<O
       return replied(parts.onExamined());
     case 'push-map':
       return onPushedMap(parts, request);
+    case 'look-back':
+      return { header: parts.onLookBack(), payload: parts.maps.encoded };
+    case 'promise-lineage':
+      return { payload: await parts.maps.promise(request.header) };
     case 'map':
       return onMapAsked(parts, request);
+    case 'checkpoint-step':
+      return parts.checkpoints.onStep(request);
+    case 'checkpoint-remove':
+      return parts.checkpoints.onRemove(request);
+    case 'checkpoint-parts':
+      return parts.checkpoints.onParts();
   }
   const engine = parts.engine();
   const handler = handlers[request.name] as Handler<MessageName> | undefined;

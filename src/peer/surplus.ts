@@ -12,6 +12,7 @@ import type { SlotNumber } from '../core/ids.js';
 import type { Probe } from '../core/probe.js';
 import type { IndexStore } from '../core/storage.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Damage } from './damage.js';
 import type { EntryIndex } from './entry-index.js';
@@ -32,6 +33,7 @@ export interface SurplusParts {
   readonly calls: PeerCalls;
   readonly clock: ClusterClock;
   readonly damage: Damage;
+  readonly checkpoints: Checkpoints;
   currentMap(): ClusterMap | undefined;
 }
 
@@ -48,13 +50,20 @@ export class Surplus {
   /** One round over the slots held here. */
   async look(): Promise<void> {
     const map = this.#parts.currentMap();
-    if (map === undefined || !this.#parts.clock.isTold) return;
+    if (map === undefined || !this.#parts.clock.isTold || this.#isSetAside(map)) return;
+    if (this.#parts.checkpoints.isHolding) return;
     for (const slot of this.#parts.index.slotsHeld()) {
       const record = map.slots[slot];
       if (record === undefined) continue;
       if (this.#isNamed(record)) await this.#forgetSince(slot);
       else await this.#lookAt(map, slot, record);
     }
+  }
+
+  /** The others went on without it after a recovery: it may have what they lack, and an operator decides. */
+  #isSetAside(map: ClusterMap): boolean {
+    const { storeId } = this.#parts.me;
+    return map.peers.some((peer) => peer.storeId === storeId && peer.mode === 'set-aside');
   }
 
   #isNamed(record: SlotRecord): boolean {
@@ -75,8 +84,9 @@ export class Surplus {
     const fence = { slot, slotEpoch: record.slotEpoch };
     let count = 0;
     for (let forgotten = entriesAtOnce; forgotten === entriesAtOnce; count += forgotten) {
-      const now = this.#parts.currentMap()?.slots[slot];
-      if (now === undefined || this.#isNamed(now)) return;
+      const current = this.#parts.currentMap();
+      const now = current?.slots[slot];
+      if (current === undefined || now === undefined || this.#isNamed(now) || this.#isSetAside(current)) return;
       forgotten = await index.forget(fence, entriesAtOnce);
       this.#parts.probe?.at({ point: 'surplusForgotten', slot });
     }

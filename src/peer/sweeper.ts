@@ -6,10 +6,11 @@
  * replica's own affair. Everything is done a little at a time.
  */
 import type { Log } from '../core/environment.js';
-import { DfsError } from '../core/errors.js';
+import { DfsError, isRefusal } from '../core/errors.js';
 import { fromHex, toHex } from '../core/ids.js';
 import type { ByteStore, FileId, IndexStore } from '../core/storage.js';
 import { timing } from '../core/timing.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Commits } from './commit.js';
 import type { Copies } from './copies.js';
@@ -20,6 +21,7 @@ import { dueKey, justAfter } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { LedSlot } from './led-slot.js';
 import type { OldIds } from './old-ids.js';
+import type { Salvage } from './salvage.js';
 import type { Uploads } from './uploads.js';
 
 export interface SweeperParts {
@@ -28,11 +30,13 @@ export interface SweeperParts {
   readonly bytes: ByteStore;
   readonly index: EntryIndex;
   readonly copies: Copies;
+  readonly salvage: Salvage;
   readonly commits: Commits;
   readonly leadership: Leadership;
   readonly uploads: Uploads;
   readonly oldIds: OldIds;
   readonly clock: ClusterClock;
+  readonly checkpoints: Checkpoints;
   readonly sweepAfterMs: number;
 }
 
@@ -49,9 +53,16 @@ export class Sweeper {
   #fileCursor: Uint8Array = new Uint8Array(0);
   #strayCursor: FileId | undefined;
   #droppedBelow = 0;
+  /** Bytes of replaced files that checkpoints need: of the round through all files that ended last, and of this one. */
+  #keptBytes = { lastRound: 0, thisRound: 0 };
 
   constructor(parts: SweeperParts) {
     this.#parts = parts;
+  }
+
+  /** Of files that only checkpoints name. */
+  get keptBytes(): number {
+    return Math.max(this.#keptBytes.lastRound, this.#keptBytes.thisRound);
   }
 
   /** One round. */
@@ -124,28 +135,36 @@ export class Sweeper {
     return (await commits.removeEverywhere(led, entry)) ? undefined : clock.nowMs() + againMs;
   }
 
-  /** Files whose entry names other bytes now, once nobody can be reading them any more. */
+  /** Files whose entry names other bytes now, once nobody can be reading them any more and no checkpoint needs them. */
   async #sweepReplacedFiles(): Promise<void> {
-    const { store, bytes, clock } = this.#parts;
+    const { store, bytes, clock, checkpoints } = this.#parts;
     const rows = store.range('files', { from: this.#fileCursor, limit: filesAtOnce });
     const last = rows.at(-1);
     this.#fileCursor = last === undefined || rows.length < filesAtOnce ? new Uint8Array(0) : justAfter(last[0]);
     for (const [key, value] of rows) {
       const row = decodeFileRow(key, value);
-      if (row?.state !== 'trash' || row.dueMs > clock.nowMs()) continue;
+      if (row?.state !== 'trash' || row.dueMs > clock.nowMs() || checkpoints.isHolding) continue;
+      if (checkpoints.needs(toHex(key))) {
+        this.#keptBytes.thisRound += (await sizeOrNothing(bytes, toHex(key))) ?? 0;
+        continue;
+      }
       await bytes.remove(toHex(key));
       await store.transact((transaction) => transaction.delete('files', key));
     }
+    if (rows.length < filesAtOnce) this.#keptBytes = { lastRound: this.#keptBytes.thisRound, thisRound: 0 };
   }
 
-  /** Files that no entry ever came to name: their write was cut off. */
+  /** Files that no entry ever came to name, because their write was cut off, or that a new store has no use for. */
   async #sweepStrays(): Promise<void> {
-    const { store, bytes, copies, clock, log } = this.#parts;
+    const { store, bytes, copies, salvage, clock, log, checkpoints } = this.#parts;
+    if (salvage.isOpen) return;
     const files = await bytes.list(this.#strayCursor, filesAtOnce);
     this.#strayCursor = files.length < filesAtOnce ? undefined : files.at(-1)?.id;
     for (const { id, modifiedAtMs } of files) {
       const isKnown = store.get('files', fromHex(id)) !== undefined || copies.isStaged(id);
       if (isKnown || clock.nowMs() - modifiedAtMs < strayAgeMs) continue;
+      // An index that was lost and begun anew names nothing of what the checkpoints do.
+      if (checkpoints.isHolding || checkpoints.needs(id)) continue;
       log.info({ file: id }, 'removed a stray file');
       await bytes.remove(id);
     }
@@ -169,5 +188,14 @@ export class Sweeper {
       }
     }
     if (isDone) this.#droppedBelow = below;
+  }
+}
+
+async function sizeOrNothing(bytes: ByteStore, id: FileId): Promise<number | undefined> {
+  try {
+    return await bytes.sizeOf(id);
+  } catch (error) {
+    if (!isRefusal(error, 'integrity')) throw error;
+    return undefined;
   }
 }

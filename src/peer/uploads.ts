@@ -13,6 +13,7 @@ import { DfsError } from '../core/errors.js';
 import { type PeerId, type SlotNumber, type TimedId, toHex } from '../core/ids.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Admission } from './admission.js';
+import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import { type Commits, noContent } from './commit.js';
 import {
@@ -42,6 +43,7 @@ export interface UploadsParts {
   readonly repair: Repair;
   readonly clock: ClusterClock;
   readonly admission: Admission;
+  readonly checkpoints: Checkpoints;
   readonly replacedGraceMs: number;
   readonly sweepAfterMs: number;
   currentMap(): ClusterMap | undefined;
@@ -101,6 +103,8 @@ export class Uploads {
     const state = await this.#ask({ bucket, name }, uploadId);
     if (state === undefined) return nowMs + askTimeoutMs;
     if (state.state === 'live') return undefined;
+    // After the answer: what was void before a hold began is named by no record that is copied in it.
+    if (this.#parts.checkpoints.isHolding) return nowMs + askTimeoutMs;
     const dueMs = state.sinceMs + this.#parts.replacedGraceMs;
     if (nowMs < dueMs) return dueMs;
     const led = this.#parts.leadership.led(this.#parts.index.slotOf(entry.key));

@@ -3,6 +3,7 @@
  *
  * Inside the key's queue, in this order: request id, conditions, version (rule F5). Serves S1, S2, S6.
  */
+import { u64Bytes } from '../core/big-endian.js';
 import { sameBytes, xxh64 } from '../core/checksum.js';
 import { refuse } from '../core/errors.js';
 import { compareVersions, formatVersion, type TimedId, timeOfId, toHex, type Version } from '../core/ids.js';
@@ -64,7 +65,7 @@ export class WritePath {
     const { header } = request;
     const content = contentOf(request);
     checkSizes(header, content.bytes.length);
-    this.#parts.admission.admitBytes(header.size);
+    this.#parts.admission.admitBytes(header.size, content.bytes.length);
     return this.#inOrder(request, [header.uploadId, header.checksum], (change) => {
       this.#checkConditions(change, header);
       if (header.segments > 1) this.#checkNotVoid(change, header, header.uploadId);
@@ -94,7 +95,7 @@ export class WritePath {
 
   async setMetadata(request: Incoming<'set-metadata'>): Promise<Acknowledged> {
     const { header } = request;
-    this.#parts.admission.admitBytes(0);
+    this.#parts.admission.admitBytes(0, 0);
     const asked = [Buffer.from(JSON.stringify([header.metadata, header.contentType ?? null]))];
     return this.#inOrder(request, asked, async (change) => {
       this.#checkConditions(change, header);
@@ -136,7 +137,7 @@ export class WritePath {
     checkFileName(header);
     const content = contentOf(request);
     if (content.bytes.length === 0 || header.index === 0) refuse('invalid', 'A segment has an index from 1 and bytes');
-    this.#parts.admission.admitBytes(content.bytes.length * (header.index + 1));
+    this.#parts.admission.admitBytes(content.bytes.length * (header.index + 1), content.bytes.length);
     this.#parts.admission.admitUpload(toHex(header.uploadId), this.#parts.clock.nowMs());
     const led = await this.#parts.serving.route(header, request.deadlineMs);
     const key = keyOfSegment(header.uploadId, header.index);
@@ -302,7 +303,5 @@ function checkSizes(header: Incoming<'put'>['header'], firstBytes: number): void
 }
 
 function hashOf(parts: readonly Uint8Array[]): Uint8Array {
-  const hash = new Uint8Array(8);
-  new DataView(hash.buffer).setBigUint64(0, xxh64(Buffer.concat(parts)));
-  return hash;
+  return u64Bytes(xxh64(Buffer.concat(parts)));
 }

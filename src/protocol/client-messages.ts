@@ -2,13 +2,16 @@
  * What clients ask of peers: files, listings, the state of copies.
  */
 import { limits } from '../core/limits.js';
-import { bytes, count, exactBytes, flag, measure, oneOf, optional, text } from './checks.js';
+import { bytes, count, exactBytes, flag, list, measure, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
 import {
   acknowledged,
   bucket,
+  checkpoint,
   contentType,
   fileRecord,
+  id,
+  keyBytesMax,
   metadata,
   name,
   routed,
@@ -74,6 +77,8 @@ export const clientMessages = {
    * A file's record and, with `end` above `start`, those of segment 0's blocks that hold bytes start … end−1 of the
    * file. Payload: whole blocks beginning at `offset`; empty when the range lies beyond segment 0. `ifVersion`: refused
    * `gone` when the record is another version. `acknowledged` is false when `any` read what may yet be rolled back.
+   * With `elsewhere` a slow primary may leave out bytes that others hold too (`leftOut`): they are read there, by
+   * version. `slow`: peers to read last.
    */
   get: {
     kind: 14,
@@ -86,8 +91,16 @@ export const clientMessages = {
       start: count(),
       end: count(),
       ifVersion: optional(version),
+      elsewhere: optional(flag()),
     },
-    reply: { record: fileRecord, offset: count(), sums, acknowledged: flag() },
+    reply: {
+      record: fileRecord,
+      offset: count(),
+      sums,
+      acknowledged: flag(),
+      leftOut: optional(flag()),
+      slow: optional(list(id, limits.peersMax)),
+    },
   },
   /** Blocks of a segment ≥ 1 that hold its bytes start … end−1; any holder answers, segments are immutable. */
   'get-segment': {
@@ -142,6 +155,43 @@ export const clientMessages = {
       bytes: count(),
       bad: count(),
     },
+  },
+
+  /** Which slots this peer's part of a checkpoint has whole. Reply payload: vouch rows. */
+  'checkpoint-slots': { kind: 20, from: ['client'], request: { checkpoint }, reply: {} },
+  /**
+   * Files of a checkpoint in the given slots, in order of bucket and name, after the position `after` (bucket, 0, name;
+   * empty: from the start); of all buckets without `bucket`. Reply payload: file rows. `more`: the page was full.
+   */
+  'checkpoint-files': {
+    kind: 21,
+    from: ['client'],
+    request: {
+      checkpoint,
+      bucket: optional(bucket),
+      prefix: text(limits.nameBytesMax),
+      after: bytes(keyBytesMax),
+      limit: count(limits.listPageRowsMax),
+      slots: bytes(limits.slotsMax / 8),
+    },
+    reply: { more: flag() },
+  },
+  /**
+   * As `get-segment`, of a checkpoint's part here. Of segment 0 the `record` comes along, whatever its `uploadId`.
+   */
+  'checkpoint-read': {
+    kind: 22,
+    from: ['client'],
+    request: {
+      checkpoint,
+      bucket,
+      name,
+      uploadId: optional(timedId),
+      index: count(limits.segmentsMax),
+      start: count(),
+      end: count(),
+    },
+    reply: { record: optional(fileRecord), size: count(), offset: count(), sums },
   },
 
   /** How this peer's host and process are, for `dfs doctor`. */

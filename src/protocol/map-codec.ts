@@ -16,10 +16,21 @@ const addressBytesMax = 255;
 const membersMax = limits.peersMax;
 
 /** Positions are part of the format: add at the end. */
-const states: readonly PeerState[] = ['up', 'down', 'removed'];
-const modes: readonly PeerMode[] = ['normal', 'draining', 'maintenance'];
+const states: readonly PeerState[] = ['up', 'down', 'removed', 'awaited'];
+const modes: readonly PeerMode[] = ['normal', 'draining', 'maintenance', 'set-aside'];
 
+const encoded = new WeakMap<ClusterMap, Uint8Array>();
+
+/** A map is encoded once, however often it is asked for; nobody may write to the bytes. */
 export function encodeMap(map: ClusterMap): Uint8Array {
+  const known = encoded.get(map);
+  if (known !== undefined) return known;
+  const bytes = toBytes(map);
+  encoded.set(map, bytes);
+  return bytes;
+}
+
+function toBytes(map: ClusterMap): Uint8Array {
   const writer = new ByteWriter();
   writer.u8(formatVersion);
   writer.text(map.clusterId);
@@ -157,8 +168,11 @@ function readNumbers(reader: ByteReader, count: number): readonly number[] {
   return repeat(count, () => reader.varint());
 }
 
+/** A loop: every change of the map is decoded by everybody, and this is most of it. */
 function repeat<T>(count: number, read: () => T): readonly T[] {
-  return Array.from({ length: count }, read);
+  const items: T[] = [];
+  for (let index = 0; index < count; index++) items.push(read());
+  return items;
 }
 
 function sum(numbers: readonly number[]): number {

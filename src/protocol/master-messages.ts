@@ -1,10 +1,11 @@
 /**
  * What is said to the master and by it: by peers, to peers, by clients and operators.
  */
+import { generationMax } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { count, flag, list, measure, object, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
-import { address, id, slot } from './message-fields.js';
+import { address, checkpoint, id, slot, timedId } from './message-fields.js';
 
 export const masterMessages = {
   // --- Peer → master ----------------------------------------------------------------------------------------------
@@ -58,9 +59,9 @@ export const masterMessages = {
     from: ['peer'],
     request: {
       kind: oneOf('copy-damaged', 'copy-repaired'),
-      /** What a copy is of. */
-      what: optional(text(2048)),
-      slot: optional(slot),
+      /** Those of the last second, and how many more there were. */
+      named: optional(list(object({ slot, what: text(limits.copyWordsBytesMax) }), limits.copiesInReportMax)),
+      others: optional(count()),
     },
     reply: {},
   },
@@ -69,7 +70,12 @@ export const masterMessages = {
   ping: {
     kind: 70,
     from: ['master'],
-    request: { clusterMs: count(), mapEpoch: count() },
+    request: {
+      clusterMs: count(),
+      mapEpoch: count(),
+      /** Peers far slower than the others: to be read last. */
+      slow: optional(list(id, limits.peersMax)),
+    },
     reply: {
       mapEpoch: count(),
       lineage: optional(id),
@@ -77,6 +83,13 @@ export const masterMessages = {
       lagMs: measure(),
       freeBytes: count(),
       totalBytes: count(),
+      /** Kept free for deletes and the index. */
+      reserveBytes: optional(count()),
+      /** Of reads of bytes and of commits of the index, over the last half minute; absent when there were too few. */
+      readMedianMs: optional(measure()),
+      readP99Ms: optional(measure()),
+      syncMedianMs: optional(measure()),
+      syncP99Ms: optional(measure()),
       /** As primary: files and their bytes. On this disk: bytes of every role. */
       files: count(),
       logicalBytes: count(),
@@ -85,6 +98,8 @@ export const masterMessages = {
       damaged: count(),
       /** Cluster time since which every copy was read and verified; 0: never yet. */
       verifiedSinceMs: count(),
+      /** On this disk for checkpoints alone: their indexes, and bytes that only they name. */
+      keptBytes: optional(count()),
     },
   },
   /** Payload: the map. */
@@ -98,6 +113,48 @@ export const masterMessages = {
   },
   /** Reply payload: a row for each slot that this peer holds anything of, in any role. */
   'slot-amounts': { kind: 73, from: ['master'], request: {}, reply: {} },
+  /** Before a recovery: what lineages this peer has heard of. Reply payload: the newest map, if it has any. */
+  'look-back': {
+    kind: 74,
+    from: ['master'],
+    request: {},
+    /**
+     * `promised`: the generation of the recovery that was answered last. `masterMs`: since a master pinged it.
+     * `clusterMs`: the cluster's clock, if a master has told it.
+     */
+    reply: { promised: count(generationMax), masterMs: optional(count()), clusterMs: optional(count()) },
+  },
+  /**
+   * From now on this peer takes no map of another lineage, but of a higher generation that it has promised (F14). Reply
+   * payload: the newest map it has accepted until then, durable.
+   */
+  'promise-lineage': {
+    kind: 75,
+    from: ['master'],
+    request: { generation: count(generationMax), lineage: id },
+    reply: {},
+  },
+  /**
+   * One step of making a checkpoint, in this order, each asked of all peers when all have answered the one before.
+   * `hold`: takes the payload, a map, and removes nothing from now on that a checkpoint may need, until the last step
+   * or the end of the connection. `copy`: copies the index. `finish`: adds the segments that came meanwhile; reply
+   * payload: vouch rows.
+   */
+  'checkpoint-step': {
+    kind: 77,
+    from: ['master'],
+    request: { checkpoint, step: oneOf('hold', 'copy', 'finish'), atMs: count() },
+    reply: {},
+  },
+  /** Removes this peer's part of a checkpoint, if it has one; what other checkpoints or the index name stays. */
+  'checkpoint-remove': { kind: 78, from: ['master'], request: { checkpoint }, reply: {} },
+  /** Which checkpoints this peer has a part of. */
+  'checkpoint-parts': {
+    kind: 79,
+    from: ['master'],
+    request: {},
+    reply: { parts: list(object({ checkpoint, atMs: count(), bytes: count() }), limits.checkpointsMax) },
+  },
 
   // --- Client → master --------------------------------------------------------------------------------------------
   /** Reply payload: JSON as `dfs status --json` prints it. */
@@ -137,6 +194,12 @@ export const masterMessages = {
   },
   /** What would be unreadable, unwritable or lost if these peers stopped now. Reply payload: JSON. */
   'what-if': { kind: 84, from: ['client'], request: { stop: list(id, limits.peersMax) }, reply: {} },
+  /** Begins a checkpoint; `requestId` names it, so that asking again does not begin another. Reply payload: JSON. */
+  'checkpoint-create': { kind: 85, from: ['client'], request: { requestId: timedId }, reply: {} },
+  /** Reply payload: a JSON array as `dfs checkpoint ls --json` prints it. */
+  checkpoints: { kind: 86, from: ['client'], request: {}, reply: {} },
+  /** Removes a checkpoint from every peer; from one that is away when it comes back. Reply payload: JSON. */
+  'checkpoint-delete': { kind: 87, from: ['client'], request: { checkpoint }, reply: {} },
   /** What the master's host is, for `dfs doctor`: its own clock in ms since 1970, and its Node. */
   'examine-master': { kind: 89, from: ['client'], request: {}, reply: { wallMs: count(), node: text(64) } },
 } as const satisfies Record<string, Message>;

@@ -9,6 +9,7 @@ export const id = text(64); // cluster, store and peer ids, lineages
 export const address = text(255);
 export const bucket = text(limits.bucketLengthMax);
 export const name = text(limits.nameBytesMax);
+export const checkpoint = text(64);
 export const slot = count(limits.slotsMax - 1);
 export const timedId = exactBytes(timedIdBytes);
 export const keyBytesMax = 1200; // hash, kind, bucket, name and the upload id of a void

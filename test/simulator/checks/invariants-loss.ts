@@ -49,7 +49,8 @@ export function lossComplaints(cluster: SimCluster, expectsLoss: boolean): strin
   const lost = cluster.monitor.lostSlots();
   const complaints: string[] = [];
   const what = `of slots ${[...lost].join()} no copy is left`;
-  if (lost.size > 0 && !expectsLoss) complaints.push(`${what}, though no disk was lost that held the last one`);
+  const unexpected = cluster.monitor.lostUnexpectedly();
+  if (unexpected.size > 0 && !expectsLoss) complaints.push(`${what}, though no disk was lost that held the last one`);
   if (status.slots.unavailable !== lost.size) {
     complaints.push(`The cluster reports ${status.slots.unavailable} slots that nobody serves: ${what}`);
   }

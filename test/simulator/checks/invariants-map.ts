@@ -10,6 +10,10 @@ export function mapChangeComplaints(before: ClusterMap, after: ClusterMap): stri
   if (after.epoch <= before.epoch) complaints.push(`the epoch goes from ${before.epoch} to ${after.epoch}`);
   for (const peer of before.peers) {
     const now = peerOf(after, peer.id);
+    if (now?.state === 'up' && now.isOut)
+      complaints.push(`${peer.id} is up, and what it has is made anew all the same`);
+    if (now?.state === 'removed' && peer.state !== 'removed')
+      complaints.push(...removalComplaints(before, after, peer.id));
     if (now === undefined) complaints.push(`${peer.id} has vanished`);
     else if (now.storeId === peer.storeId && now.incarnation < peer.incarnation) {
       complaints.push(`the incarnation of ${peer.id} falls from ${peer.incarnation} to ${now.incarnation}`);
@@ -23,6 +27,18 @@ export function mapChangeComplaints(before: ClusterMap, after: ClusterMap): stri
     }
   });
   return complaints;
+}
+
+/** A peer may go for good only where others have everything, and those that run lead. */
+function removalComplaints(before: ClusterMap, after: ClusterMap, id: PeerId): string[] {
+  const lone = before.slots.filter(({ inSync }) => inSync.includes(id) && inSync.length === 1).length;
+  const named = after.slots.filter(
+    ({ primary, inSync, joining }) => primary === id || inSync.includes(id) || joining.includes(id),
+  ).length;
+  return [
+    ...(lone > 0 ? [`${id} is removed, which alone holds ${lone} slots`] : []),
+    ...(named > 0 ? [`${id} is removed, and ${named} slots still name it`] : []),
+  ];
 }
 
 interface InMap {
@@ -66,13 +82,34 @@ function isDifferent(a: SlotRecord, b: SlotRecord): boolean {
   return a.primary !== b.primary || String(a.inSync) !== String(b.inSync) || String(a.joining) !== String(b.joining);
 }
 
-/** What placement alone wants of a map: it never goes below the copies there are, nor below what is wanted. */
+/**
+ * What the master does of its own accord: it never goes below the copies there are, nor below what is wanted; it takes
+ * nothing away while moves are paused; it gives nobody up who is under maintenance, nor anybody while most are away.
+ */
 export function plannedComplaints(before: ClusterMap, after: ClusterMap): string[] {
-  return after.slots.flatMap((record, slot) => {
+  const complaints = outComplaints(before, after);
+  after.slots.forEach((record, slot) => {
     const old = before.slots[slot];
-    if (old === undefined || old === record) return [];
+    if (old === undefined || old === record) return;
     const least = Math.min(before.pool.replicas, old.inSync.length);
-    if (record.inSync.length >= least) return [];
-    return [`slot ${slot}: a planned move leaves ${record.inSync.length} copies of ${old.inSync.length} in sync`];
+    const [had, has] = [old.inSync.length, record.inSync.length];
+    if (has < least) complaints.push(`slot ${slot}: a planned move leaves ${has} copies of ${had} in sync`);
+    if (has < had && before.movesPaused) complaints.push(`slot ${slot}: a copy goes while moves are paused`);
   });
+  return complaints;
+}
+
+function outComplaints(before: ClusterMap, after: ClusterMap): string[] {
+  const out = after.peers.filter(({ id, isOut }) => isOut && peerOf(before, id)?.isOut === false);
+  if (out.length === 0) return [];
+  const complaints = out.flatMap(({ id, state, mode }) => [
+    ...(state === 'down' ? [] : [`what ${id} has is to be made anew while it is ${state}`]),
+    ...(mode === 'maintenance' ? [`what ${id} has is to be made anew during its maintenance`] : []),
+  ]);
+  const counted = before.peers.filter(({ state, mode }) => state !== 'removed' && mode !== 'maintenance');
+  const away = counted.filter(({ state }) => state === 'down').length;
+  const isMost = away > counted.length - away;
+  return isMost
+    ? [...complaints, `copies are to be made anew with ${away} of ${counted.length} peers away`]
+    : complaints;
 }

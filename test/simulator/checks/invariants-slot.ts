@@ -8,14 +8,17 @@ import {
   formatVersion,
   type PeerId,
   type SlotNumber,
+  type StoreId,
   toHex,
+  type Version,
 } from '../../../src/core/ids.js';
 import type { LedView, Moment } from '../../../src/core/probe.js';
 import { bodyOf, keyOfName, keyOfSegment, keyText } from '../../../src/peer/entry.js';
 import { ChangeWatch } from './invariants-change.js';
+import { receiptComplaints, type Standing } from './invariants-receipt.js';
 import { SweepWatch } from './invariants-sweep.js';
 import type { Monitor, Teller } from './monitor.js';
-import { entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
+import { type EntryChange, entryOf, type HeldEntry, nameOfKey, type WatchedDisk } from './monitor-disk.js';
 
 type At<P extends Moment['point']> = Extract<Moment, { point: P }>;
 type OfSlot = Extract<Moment, { slot: SlotNumber }>;
@@ -25,12 +28,6 @@ interface Leader {
   readonly led: LedView;
 }
 
-/** A slot's record, with the stores its peers had then. */
-interface Standing {
-  readonly record: SlotRecord;
-  readonly map: ClusterMap;
-}
-
 export class SlotWatch {
   readonly #monitor: Monitor;
   readonly #slot: SlotNumber;
@@ -38,6 +35,8 @@ export class SlotWatch {
   readonly #settled = new Map<string, HeldEntry>();
   /** "key version" of everything that ever was the slot's. */
   readonly #effective = new Set<string>();
+  /** By "store key" the version that a copy had which went as surplus: a primary that was paused may count it late. */
+  readonly #letGo = new Map<string, Version>();
   readonly #sweeps = new SweepWatch((text) => this.#complain(text));
   /** What it hears of request ids comes from the disks. */
   readonly changes = new ChangeWatch((text) => this.#complain(text));
@@ -71,8 +70,11 @@ export class SlotWatch {
   }
 
   /** A write of the index became durable. */
-  onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void {
-    if (!this.#monitor.isMember(this.#slot, disk)) return;
+  onEntry(disk: WatchedDisk, key: string, { before, after }: EntryChange): void {
+    if (!this.#monitor.isMember(this.#slot, disk)) {
+      if (before !== undefined && after === undefined) this.#letGo.set(`${disk.storeId} ${key}`, before.version);
+      return;
+    }
     this.changes.onEntry(disk, key, after);
     const term = this.#monitor.map?.slots[this.#slot]?.term;
     if (after === undefined) this.#sweeps.onGone(key, { disk, term, members: this.#members() });
@@ -107,7 +109,7 @@ export class SlotWatch {
   }
 
   /** From now on every member must hold it, or what replaced it. */
-  #settle(teller: Teller, key: string, version: HeldEntry['version']): void {
+  #settle(teller: Teller, key: string, version: Version): void {
     const held = teller.disk.entries.get(key);
     const known = this.#settled.get(key);
     if (known !== undefined && compareVersions(known.version, version) >= 0) return;
@@ -194,35 +196,21 @@ export class SlotWatch {
     this.#checkLeases();
   }
 
-  /** The copies a receipt counts exist, and are members of the set it was counted in. */
   #checkReceipt(teller: Teller, moment: At<'acknowledging'>, what: string): void {
-    const { slotEpoch, durable, term } = moment;
-    const standing = this.#standings.get(slotEpoch);
+    const standing = this.#standings.get(moment.slotEpoch);
     if (standing === undefined) {
-      this.#complain(`${teller.name} acknowledges ${what} at slotEpoch ${slotEpoch}, which no durable map has`);
+      this.#complain(`${teller.name} acknowledges ${what} at slotEpoch ${moment.slotEpoch}, which no durable map has`);
       return;
     }
-    const { record, map } = standing;
-    const storeOf = (peer: PeerId | undefined) => (peer === undefined ? undefined : peerOf(map, peer)?.storeId);
-    if (record.term !== term || storeOf(record.primary) !== teller.disk.storeId) {
-      this.#complain(`${teller.name} acknowledges ${what} in term ${term}, in which ${record.primary} leads`);
+    const pool = (this.#monitor.mapTakenBy(teller) ?? standing.map).pool;
+    const newestOn = (store: StoreId): Version | 'gone' | undefined => {
+      const disk = this.#monitor.diskOfStore(store);
+      if (disk === undefined) return 'gone';
+      return disk.entries.get(keyText(moment.key))?.version ?? this.#letGo.get(`${store} ${keyText(moment.key)}`);
+    };
+    for (const text of receiptComplaints(moment, { ...standing, teller, what, minInSync: pool.minInSync, newestOn })) {
+      this.#complain(text);
     }
-    const outsiders = durable.filter((peer) => !record.inSync.includes(peer));
-    if (outsiders.length > 0) this.#complain(`${teller.name} counts ${outsiders} for ${what}: not of the in-sync set`);
-    const { minInSync } = (this.#monitor.mapTakenBy(teller) ?? map).pool;
-    const isTooFew = durable.length < minInSync;
-    if (isTooFew) this.#complain(`${teller.name} acknowledges ${what} with ${durable.length} copies of ${minInSync}`);
-    for (const peer of durable) {
-      const disk = this.#monitor.diskOfStore(storeOf(peer));
-      if (disk !== undefined) this.#checkCounted(disk, { moment, peer, what });
-    }
-  }
-
-  #checkCounted(disk: WatchedDisk, counted: { moment: At<'acknowledging'>; peer: PeerId; what: string }): void {
-    const key = keyText(counted.moment.key);
-    const held = disk.entries.get(key);
-    if (held !== undefined && compareVersions(held.version, counted.moment.version) >= 0) return;
-    this.#complain(`a receipt for ${counted.what} counts ${counted.peer}, where ${describe(held)} is durable`);
   }
 
   /** A file is acknowledged only with all its segments, unless it is told late of what was replaced long ago. */
@@ -363,7 +351,7 @@ export class SlotWatch {
     this.#checkLeases();
   }
 
-  #checkNewest(teller: Teller, read: { key: string; term: Epoch; version: HeldEntry['version'] | undefined }): void {
+  #checkNewest(teller: Teller, read: { key: string; term: Epoch; version: Version | undefined }): void {
     const { key, term, version } = read;
     const later = Math.max(this.#readTerm, this.#servingTerm);
     if (term < later) this.#complain(`${teller.name} answers a read in term ${term} while term ${later} serves`);

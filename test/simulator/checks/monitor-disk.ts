@@ -23,17 +23,26 @@ export interface HeldEntry {
   readonly value: Uint8Array;
 }
 
+export interface EntryChange {
+  readonly before: HeldEntry | undefined;
+  readonly after: HeldEntry | undefined;
+}
+
 export interface DiskEvents {
-  onEntry(disk: WatchedDisk, key: string, after: HeldEntry | undefined): void;
+  onEntry(disk: WatchedDisk, key: string, change: EntryChange): void;
   /** A request id stands for a version of a key. */
   onId(key: string, id: { readonly request: string; readonly version: string }): void;
   /** It says which store it is, and which start of its program this is. */
   onStore(disk: WatchedDisk, store: { storeId: StoreId; incarnation: number }): void;
+  /** Everything on it goes; the disk still tells what it was. */
+  onGone(disk: WatchedDisk): void;
   complain(text: string): void;
 }
 
 const kinds = ['record', 'tombstone', 'segment', 'void'] as const;
 const sealBytes = 8;
+/** What the others hold can be told from these. */
+const watched: ReadonlySet<IndexTable> = new Set(['entries', 'promises', 'ids', 'meta']);
 const noFile = '0'.repeat(32);
 
 /** A disk may outlive many programs; a wiped one is a new disk under the old name. */
@@ -49,6 +58,8 @@ export class WatchedDisk {
   storeId: StoreId | undefined;
   incarnation = 0;
   mapEpoch: Epoch = 0;
+  /** Of the newest map that a process on this disk took; it need not be durable. */
+  takenEpoch: Epoch = 0;
   readonly #everFiles = new Set<FileId>();
   readonly #events: DiskEvents;
 
@@ -58,7 +69,7 @@ export class WatchedDisk {
   }
 
   onIndexDurable(writes: readonly IndexWrite[]): void {
-    for (const { table, key, value } of writes) this.#onWrite(table, keyText(key), value);
+    for (const { table, key, value } of writes) if (watched.has(table)) this.#onWrite(table, keyText(key), value);
   }
 
   onFileCreated(id: FileId): void {
@@ -77,13 +88,19 @@ export class WatchedDisk {
   }
 
   onWiped(): void {
+    this.onIndexLost();
+    this.files.clear();
+  }
+
+  onIndexLost(): void {
+    this.#events.onGone(this);
     this.entries.clear();
     this.ids.clear();
     this.promises.clear();
-    this.files.clear();
     this.storeId = undefined;
     this.incarnation = 0;
     this.mapEpoch = 0;
+    this.takenEpoch = 0;
   }
 
   #onWrite(table: IndexTable, key: string, value: Uint8Array | undefined): void {
@@ -107,6 +124,7 @@ export class WatchedDisk {
   }
 
   #onEntry(key: string, value: Uint8Array | undefined): void {
+    const before = this.entries.get(key);
     const after = value === undefined ? undefined : toHeld(value);
     if (after === undefined) this.entries.delete(key);
     else this.entries.set(key, after);
@@ -116,7 +134,7 @@ export class WatchedDisk {
         `The entry ${nameOfKey(key)} on ${this.host} names the file ${fileId}, which is not durable`,
       );
     }
-    this.#events.onEntry(this, key, after);
+    this.#events.onEntry(this, key, { before, after });
   }
 
   /** A row's key: number of its table u32, key of the entry, request id in 16 bytes. */

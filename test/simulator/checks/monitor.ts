@@ -6,7 +6,7 @@
  * the newest durable map from then on; so a loss is seen when it becomes possible, not when somebody reads. Nothing is
  * decided here by what a program believes, but for its own claim that it may answer.
  */
-import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import { type ClusterMap, isWaiting, peerOf } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber, StoreId } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
 import { lostSlots } from './invariants-loss.js';
@@ -45,13 +45,21 @@ export class Monitor {
   #map: ClusterMap | undefined;
   /** The start of the master that made the map of each epoch. */
   readonly #madeBy = new Map<number, number>();
-  /** The highest epoch that a peer has taken. */
   #heardEpoch = 0;
+  /** The newest map that each store had taken when its disk went. */
+  readonly #goneAtEpoch = new Map<StoreId, number>();
+  /** Slots whose other copies were dropped when the disk of the one that stays had gone, after it took the map. */
+  readonly #droppedUnknowing = new Set<SlotNumber>();
   #complaints = 0;
 
   constructor(world: MonitorWorld, options: MonitorOptions = { reads: 'lease' }) {
     this.#world = world;
     this.options = options;
+  }
+
+  /** The highest epoch that a peer has taken. */
+  get heardEpoch(): number {
+    return this.#heardEpoch;
   }
 
   /** The newest map that the master made durable. */
@@ -68,9 +76,10 @@ export class Monitor {
     let disk = this.#disks.get(host);
     if (disk === undefined) {
       disk = new WatchedDisk(host, {
-        onEntry: (of, key, after) => this.#slotOfKey(key)?.onEntry(of, key, after),
+        onEntry: (of, key, change) => this.#slotOfKey(key)?.onEntry(of, key, change),
         onId: (key, id) => this.#slotOfKey(key)?.changes.onId(key, id),
         onStore: (of) => this.#checkStore(of),
+        onGone: ({ storeId, takenEpoch }) => void (storeId && this.#goneAtEpoch.set(storeId, takenEpoch)),
         complain: (text) => this.complain(text),
       });
       this.#disks.set(host, disk);
@@ -94,6 +103,11 @@ export class Monitor {
     return this.#map === undefined ? new Set() : lostSlots(this.#map, (store) => this.isGone(store));
   }
 
+  /** Lost otherwise than by a drop when the one that stays was gone already, as nobody could know. */
+  lostUnexpectedly(): ReadonlySet<SlotNumber> {
+    return new Set([...this.lostSlots()].filter((slot) => !this.#droppedUnknowing.has(slot)));
+  }
+
   /** The newest map that a process has taken: what an operator changes holds for it from then on. */
   mapTakenBy(teller: Teller): ClusterMap | undefined {
     return this.#taken.get(teller.name);
@@ -105,6 +119,9 @@ export class Monitor {
     switch (moment.point) {
       case 'mapLoaded':
         this.#onMapLoaded(moment.map as ClusterMap | undefined);
+        break;
+      case 'mapRecovered':
+        this.#follow(moment.map as ClusterMap);
         break;
       case 'mapChanging':
         this.#onMapChanging(moment.before as ClusterMap | undefined, moment.after as ClusterMap);
@@ -159,18 +176,35 @@ export class Monitor {
     this.#follow(after);
   }
 
-  #follow(map: ClusterMap): void {
+  #follow(made: ClusterMap): void {
     const before = this.#map;
+    // Where a recovered slot waits, nobody was given anything: what counts is the record of before, which may be newer.
+    const slots = made.slots.map((record, slot) => (isWaiting(record) ? (before?.slots[slot] ?? record) : record));
+    const map = { ...made, slots };
     this.#map = map;
     this.#madeBy.set(map.epoch, map.masterIncarnation);
+    this.#noteDrops(before, map);
     map.slots.forEach((record, slot) => {
       if (before?.slots[slot] !== record) this.#slot(slot)?.onRecord(record, map);
     });
   }
 
+  #noteDrops(before: ClusterMap | undefined, map: ClusterMap): void {
+    for (const slot of lostSlots(map, (store) => this.isGone(store))) {
+      const [old, record] = [before?.slots[slot], map.slots[slot]];
+      if (old === undefined || record === undefined || old.inSync.length === record.inSync.length) continue;
+      const stores = record.inSync.map((peer) => peerOf(map, peer)?.storeId);
+      const hadTaken = stores.every(
+        (store) => store !== undefined && (this.#goneAtEpoch.get(store) ?? 0) >= old.slotEpoch,
+      );
+      if (hadTaken) this.#droppedUnknowing.add(slot);
+    }
+  }
+
   #onPeerMap(teller: Teller, point: 'mapTaken' | 'mapDurable', map: ClusterMap): void {
     this.#taken.set(teller.name, map);
     const { disk } = teller;
+    disk.takenEpoch = Math.max(disk.takenEpoch, map.epoch);
     if (point === 'mapDurable') {
       if (map.epoch < disk.mapEpoch) {
         this.complain(`The map of ${teller.name} falls from epoch ${disk.mapEpoch} to ${map.epoch}`);

@@ -65,8 +65,8 @@ export const joiningMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/comparison.js',
-        find: 'await led.queue.run(queueKeyOf(their.key), () => this.settleKey(led, peer, their));',
-        replace: 'await this.settleKey(led, peer, their);',
+        find: 'led.queue.run(queueKeyOf(their.key), settle)',
+        replace: 'settle()',
       },
     ],
     focus: { ...comingAndGoing, setting: { ...comingAndGoing.setting, slots: 1 } },
@@ -100,8 +100,8 @@ export const joiningMutations: readonly Mutation[] = [
       },
       {
         file: 'src/peer/joining.js',
-        find: `await parts.ask({ led, op: 'add', peer, storeId });`,
-        replace: `await parts.ask({ led, op: 'add', peer, storeId: parts.storeOf(peer) });`,
+        find: 'await parts.askToAdd(led, peer, storeId);',
+        replace: 'await parts.askToAdd(led, peer, parts.storeOf(peer));',
       },
     ],
     focus: wipedInBetween,

@@ -84,6 +84,11 @@ export const masterMutations: readonly Mutation[] = [
         replace: 'if (false) {',
       },
       {
+        file: 'src/master/arrivals.js',
+        find: 'if (isUnknown && join.lineage !== undefined && join.lineage !== current.lineage) {',
+        replace: 'if (false) {',
+      },
+      {
         file: 'src/master/server.js',
         find: 'if (this.#master.map === undefined && strange !== undefined)',
         replace: 'if (false)',
@@ -123,5 +128,31 @@ export const masterMutations: readonly Mutation[] = [
       },
     ],
     focus: { setting: { peers: 3, spares: 1, replicas: 2, slots: 8 }, faults: ['join', 'crash', 'slow-disk'] },
+  },
+  {
+    name: 'copy-dropped-unheard',
+    rules: ['S7'],
+    breaks: 'A copy goes although who is to stay has not been heard from since it became the only one.',
+    edits: [
+      {
+        file: 'src/cluster/planner.js',
+        find: 'record.inSync.includes(peer) && isUp(peer) && hasTaken(peer)',
+        replace: 'record.inSync.includes(peer) && isUp(peer)',
+      },
+    ],
+    focus: {
+      setting: { peers: 2, replicas: 1, slots: 8, repairGraceMs: 3000 },
+      faults: ['wipe-joiner'],
+      rounds: {
+        clients: 1,
+        names: 1,
+        steps: [
+          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'drain', peerAt: 0 } } },
+          { times: 700, action: { kind: 'get' } },
+          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'enable', peerAt: 0 } } },
+          { times: 700, action: { kind: 'get' } },
+        ],
+      },
+    },
   },
 ];

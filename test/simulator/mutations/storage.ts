@@ -65,4 +65,21 @@ export const storageMutations: readonly Mutation[] = [
       actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }],
     },
   },
+  {
+    name: 'adopts-what-it-has-not-read',
+    rules: ['S5', 'S7'],
+    breaks: 'A file of a lost index is taken for what its header says, whatever its bytes are.',
+    edits: [
+      {
+        file: 'src/peer/copies.js',
+        find: "read.state === 'ok' && sameBytes(read.sums, sums) && sameBytes(blockSums(read.bytes), sums)",
+        replace: "read.state === 'ok'",
+      },
+    ],
+    focus: {
+      setting: { peers: 3, replicas: 2 },
+      faults: ['lose-index', 'crash', 'lose-index', 'crash-primary'],
+      actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }],
+    },
+  },
 ];

@@ -38,13 +38,13 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/commit.js',
-        find: 'const [staged, replicated] = await Promise.allSettled([staging, replication.replicated]);',
+        find: 'const [staged, replicated] = await Promise.allSettled([staging, complete]);',
         replace: `const early = Promise.resolve(staging).then(async (placed) => {
             const entry = { ...first, placed };
             await index.write(led.fence(), [entry, ...others.map((each) => ({ ...each, placed: noPlace }))], mark);
             return placed;
           });
-          const [staged, replicated] = await Promise.allSettled([early, replication.replicated]);`,
+          const [staged, replicated] = await Promise.allSettled([early, complete]);`,
       },
     ],
     focus: losingPrimaries,
@@ -69,7 +69,7 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: 'const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));',
+        find: 'const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));',
         replace: `index.write(fence, stored, mark).catch((error) => error);
           const isNew = true;`,
       },
@@ -83,7 +83,7 @@ export const writingMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: 'const [isNew] = await this.#orDiscard(placed, index.write(fence, stored, mark));',
+        find: 'const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));',
         replace:
           'const [isNew] = stored[0].version.counter % 16 === 0 ? [true] : await index.write(fence, stored, mark);',
       },

@@ -5,6 +5,7 @@ import type { PointName } from '../../../src/core/probe.js';
 import { isAnswered, type Operation } from '../../checker/history.js';
 import { makeBody } from '../../failover/body.js';
 import type { SimCluster } from '../cluster.js';
+import { readTaken, removeAll } from './checkpoints.js';
 import { Worker } from './client-worker.js';
 import { twoAttempts } from './direct-caller.js';
 import { undoWishes } from './operator.js';
@@ -81,6 +82,15 @@ export class Clients {
     if (!hasOperator) return;
     const { client } = await this.#cluster.client();
     await this.#cluster.world.until(undoWishes(client, this.#cluster, setting), 60_000);
+  }
+
+  /** Reads what checkpoints have, and removes them. */
+  async readCheckpoints(): Promise<void> {
+    if (this.#cluster.taken.length === 0 && !this.#cluster.joined.some(({ disk }) => disk.copies.names.length > 0))
+      return;
+    const { client } = await this.#cluster.client();
+    for (const each of await readTaken(client, this.#cluster, this.names)) this.onDone(each);
+    await removeAll(client, this.#cluster);
   }
 
   /** Reads every name once more, by a client of its own. */

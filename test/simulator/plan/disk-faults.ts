@@ -1,11 +1,17 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
-import { decodeValue } from '../../../src/peer/entry.js';
+import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
+import { sameBytes } from '../../../src/core/checksum.js';
+import type { PeerId } from '../../../src/core/ids.js';
+import { bodyOf, decodeValue } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
+import { decodeHeader } from '../../../src/peer/segment-file.js';
+import type { SimCluster } from '../cluster.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
 import { reportDamage } from './reported-damage.js';
+import { scrubAndJudge } from './scrubbing.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());
@@ -21,12 +27,19 @@ export async function withSlowDisk(fault: Fault, host: SimHost): Promise<void> {
 
 /** The host's store, emptied when its process ended, or only its index lost: a new store either way. */
 export function wipe(fault: Fault): Promise<void> {
-  return loseStore(fault, fault.chance.isLikely(0.7) ? (host) => host.wipe() : ({ disk }) => disk.loseIndex());
+  return loseStore(fault, fault.chance.isLikely(0.7) ? (host) => host.wipe() : (host) => loseIndexOf(fault, host));
 }
 
 /** The folder still says which store it was. */
 export function loseIndex(fault: Fault): Promise<void> {
-  return loseStore(fault, ({ disk }) => disk.loseIndex());
+  return loseStore(fault, (host) => loseIndexOf(fault, host));
+}
+
+/** What ruins an index mostly ruins some of the files beside it, for good: no entry names those any more. */
+function loseIndexOf({ chance }: Fault, { disk }: SimHost): void {
+  disk.loseIndex();
+  const rotten = chance.isLikely(0.7) ? [...disk.files.keys()].filter(() => chance.isLikely(0.4)) : [];
+  for (const id of rotten) disk.rotFile(id, 4096 + chance.below(1000));
 }
 
 /** Only when others hold all it holds, as the map says by then. */
@@ -34,7 +47,7 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
   const { cluster, chance, ward } = fault;
   if (ward.isWounded || ward.isRotting || cluster.map === undefined) return;
   const host = fault.anyPeer();
-  const peer = cluster.map.peers.find(({ address }) => address.startsWith(`${host.name}:`));
+  const peer = cluster.peerOf(host);
   if (peer === undefined || !host.isRunning) return;
   ward.isWounded = true;
   // Nobody need have noticed before it is there again; but only where nobody else can be on the way out of a set.
@@ -43,7 +56,7 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
   const { starts } = host;
   await fault.sleep(isSoon ? chance.between(1, 300) : chance.between(1500, 3000));
   const map = cluster.master.isPaused ? undefined : cluster.map;
-  const isElsewhere = map?.slots.every(({ inSync }) => !inSync.includes(peer.id) || inSync.length > 1) === true;
+  const isElsewhere = map?.slots.every((record) => !isWaiting(record) && !isLastOn(record, peer.id)) === true;
   const isLost = isElsewhere && !ward.isRotting && host.starts === starts;
   if (isLost) lose(host);
   host.start();
@@ -51,6 +64,10 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
     !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
   while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
+}
+
+function isLastOn({ inSync }: SlotRecord, peer: PeerId): boolean {
+  return inSync.includes(peer) && inSync.length === 1;
 }
 
 /** The host's store, which nobody needs: its process is back before anybody may have noticed. */
@@ -80,15 +97,47 @@ export async function loseDisk(fault: Fault): Promise<void> {
  */
 async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => void)[]): Promise<void> {
   const { chance, cluster, ward } = fault;
-  const isCopied = cluster.map?.slots.every(({ inSync }) => inSync.length > 1) === true;
+  const isCopied = cluster.map?.slots.every((record) => !isWaiting(record) && record.inSync.length > 1) === true;
   if (ward.isRotting || ward.isWounded || !isCopied) return;
   const host = chance.isLikely(0.7) ? fault.aPrimary() : fault.anyPeer();
   ward.isRotting = true;
   const restores = spoilOn(host);
   cluster.trace?.(`${restores.length} things rot on ${host.name}`);
-  await fault.sleep(chance.between(50, 5000));
+  const forMs = chance.between(50, 5000);
+  await (chance.isLikely(0.4) ? scrubAndJudge(fault, host) : fault.sleep(forMs));
   for (const restore of restores) restore();
   ward.isRotting = false;
+}
+
+/**
+ * A disk that flips a bit of what it is given and says nothing: of copies that are made anew, which are read back.
+ * Where several replicas take a write at once, nobody looks at it so soon.
+ */
+export async function spoilCopies(fault: Fault): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  if (ward.isRotting || ward.isWounded) return;
+  ward.isRotting = true;
+  const { disk } = fault.anyPeer();
+  disk.spoils = (bytes) => chance.isLikely(0.7) && isCopyOfCommitted(cluster, bytes);
+  await fault.sleep(chance.between(500, 5000));
+  disk.spoils = undefined;
+  ward.isRotting = false;
+}
+
+/** A file of what is in an index already: its write has ended. */
+function isCopyOfCommitted({ joined }: SimCluster, bytes: Uint8Array): boolean {
+  const identity = decodeHeader(bytes)?.identity;
+  if (identity === undefined) return false;
+  return joined.some(({ disk }) =>
+    disk.index.durable.range('entries', { from: new Uint8Array(0) }).some(([key, value]) => {
+      const found = decodeValue(key, value);
+      if (found.state !== 'present') return false;
+      const { entry } = found;
+      if (entry.kind !== 'record' && entry.kind !== 'segment') return false;
+      const index = entry.kind === 'segment' ? bodyOf(entry, 'segment').index : 0;
+      return index === identity.index && sameBytes(bodyOf(entry, entry.kind).uploadId, identity.uploadId);
+    }),
+  );
 }
 
 export function rotFiles(fault: Fault): Promise<void> {

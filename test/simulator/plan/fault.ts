@@ -18,12 +18,17 @@ export class Ward {
   isMasterOld = false;
   /** Steps that have begun and not ended. */
   running = 0;
+  /** Steps that have begun. */
+  begun = 0;
+  /** Some step loses a disk, whoever else has what was on it. */
+  readonly mayLoseDisks: boolean;
   /** Gives the master the files it had when the faults began. */
   readonly restoreOldMaster: () => void;
   readonly firstEpoch: number;
 
-  constructor(cluster: SimCluster) {
+  constructor(cluster: SimCluster, steps: readonly FaultStep[]) {
     this.cluster = cluster;
+    this.mayLoseDisks = steps.some(({ kind }) => kind === 'lose-disk');
     this.restoreOldMaster = cluster.master.disk.backUpSmallFiles();
     this.firstEpoch = cluster.map?.epoch ?? 0;
   }

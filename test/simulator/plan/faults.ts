@@ -6,7 +6,17 @@
  */
 import type { SimCluster } from '../cluster.js';
 import type { SimHost } from '../world/sim-host.js';
-import { failReads, loseDisk, loseIndex, rotEntries, rotFiles, wipe, withDisk, withSlowDisk } from './disk-faults.js';
+import {
+  failReads,
+  loseDisk,
+  loseIndex,
+  rotEntries,
+  rotFiles,
+  spoilCopies,
+  wipe,
+  withDisk,
+  withSlowDisk,
+} from './disk-faults.js';
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
@@ -27,7 +37,7 @@ export class Faults {
   readonly #steps: readonly FaultStep[];
 
   constructor(cluster: SimCluster, steps: readonly FaultStep[]) {
-    this.#ward = new Ward(cluster);
+    this.#ward = new Ward(cluster, steps);
     this.#steps = steps;
   }
 
@@ -53,6 +63,7 @@ export class Faults {
     const when = step.point === undefined ? '' : `, when ${step.point} is reached`;
     cluster.trace?.(`--- ${step.kind}${when}`);
     this.#ward.running++;
+    this.#ward.begun++;
     acts[step.kind](new Fault(this.#ward, step)).then(
       () => this.#ward.running--,
       (error: unknown) => cluster.world.complaints.push(`Fault ${step.kind} failed: ${(error as Error).stack}`),
@@ -73,7 +84,8 @@ export class Faults {
 async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => void): Promise<void> {
   const { cluster, chance, ward } = fault;
   const { master } = cluster;
-  if (ward.running > 1 || !cluster.isWhole() || cluster.map?.epoch === ward.firstEpoch) return;
+  // What no peer has heard of may be undone: an older map is known for one only when somebody has a newer one.
+  if (ward.running > 1 || !cluster.isWhole() || cluster.monitor.heardEpoch <= ward.firstEpoch) return;
   ward.isMasterOld = true;
   master.crash();
   const putBack = master.disk.backUpSmallFiles();
@@ -86,6 +98,40 @@ async function misplaceMasterFiles(fault: Fault, misplace: (master: SimHost) => 
   master.mayRefuseToRun = false;
   ward.isMasterOld = false;
   master.start();
+}
+
+/** The master's disk is gone, and the map is recovered from whichever peers answer then. */
+async function loseMaster(fault: Fault): Promise<void> {
+  const { cluster, chance, ward } = fault;
+  const { master } = cluster;
+  if (cluster.map === undefined || cluster.isMasterLost || ward.isWounded || ward.mayLoseDisks) return;
+  // A second recovery that reaches nobody who has heard of the first makes a rival of its map; an operator would see.
+  if (cluster.wasRecovered && !cluster.isWhole()) return;
+  cluster.isMasterLost = true;
+  master.crash({ isHost: chance.isLikely(0.5) });
+  master.wipe();
+  await fault.sleep(chance.between(1, 2000));
+  master.start();
+}
+
+/**
+ * A replica is away for so long that its primary goes on without it; then the primary is gone with the master, and who
+ * comes back and answers the recovery knows less.
+ */
+async function loseMasterWithPrimary(fault: Fault): Promise<void> {
+  const { cluster, chance } = fault;
+  const primary = fault.aPrimary();
+  const replica = chance.pick(cluster.joined.filter((host) => host !== primary));
+  if (replica === undefined) return;
+  replica.crash();
+  await fault.sleep(chance.between(300, 1500));
+  primary.crash();
+  const lost = loseMaster(fault);
+  replica.start();
+  await lost;
+  // A recovery waits for the last master's pings to end.
+  await fault.sleep(chance.between(1500, 5000));
+  primary.start();
 }
 
 const acts = {
@@ -168,6 +214,8 @@ const acts = {
     host.start();
   },
   join: async (fault) => fault.cluster.spares.find(({ starts }) => starts === 0)?.start(),
+  'lose-master': loseMaster,
+  'lose-master-with-primary': loseMasterWithPrimary,
   wipe,
   'lose-index': loseIndex,
   'lose-disk': loseDisk,
@@ -215,6 +263,7 @@ const acts = {
   'rot-file': rotFiles,
   'fail-reads': failReads,
   'rot-entry': rotEntries,
+  'spoil-copies': spoilCopies,
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 
 export type FaultKind = keyof typeof acts;
@@ -224,5 +273,11 @@ export function isAtPoint(kind: FaultKind): boolean {
   return kind === 'crash-at-point' || kind === 'pause-at-point' || kind === 'slow-at-point';
 }
 
-/** Those that leave a good copy of everything. */
-export const faultKinds = (Object.keys(acts) as FaultKind[]).filter((kind) => kind !== 'lose-disk');
+function isLossOfTheMaster(kind: FaultKind): boolean {
+  return kind === 'lose-master' || kind === 'lose-master-with-primary';
+}
+
+/** Those that leave a good copy of everything, and the map with the master. */
+export const faultKinds = (Object.keys(acts) as FaultKind[]).filter(
+  (kind) => kind !== 'lose-disk' && !isLossOfTheMaster(kind),
+);

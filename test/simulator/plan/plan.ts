@@ -135,7 +135,7 @@ export function drawPlan(seed: number): Plan {
   // With chance of its own, which leaves the rest as it is.
   const more = new Seeded(seed ^ 0x0dd);
   const setting = { ...drawSetting(chance), ...drawPlaces(more) };
-  const faults = drawFaults(chance, setting);
+  const faults = [...drawFaults(chance, setting), ...drawLossesOfTheMaster(new Seeded(seed ^ 0x105e), setting)];
   const clients = drawClients(chance, setting);
   return { seed, setting, faults, clients: [...clients, ...drawOddClients(more, setting)] };
 }
@@ -200,6 +200,16 @@ function drawFaults(chance: Seeded, setting: Setting): FaultStep[] {
     steps.push({ atMs: Math.round(atMs), kind, ...point, chance: chance.below(2 ** 31) });
   }
   return steps;
+}
+
+/** In some runs the master's disk is lost, once or twice; seldom, as whoever recovers waits for its pings to end. */
+function drawLossesOfTheMaster(chance: Seeded, setting: Setting): FaultStep[] {
+  if (setting.expectsLoss || !chance.isLikely(0.15)) return [];
+  return Array.from({ length: 1 + chance.below(2) }, () => ({
+    atMs: Math.round(chance.between(0, setting.faultsForMs)),
+    kind: chance.pick(['lose-master', 'lose-master-with-primary'] as const),
+    chance: chance.below(2 ** 31),
+  }));
 }
 
 function drawClients(chance: Seeded, setting: Setting): ClientPlan[] {

@@ -17,7 +17,7 @@ const timeoutMs = 1000;
 /** Resolves when all have been told of, or the peer could not be; what comes of it is the peer's affair. */
 export async function reportDamage(cluster: SimCluster, host: SimHost, entries: readonly StoredEntry[]): Promise<void> {
   const { map } = cluster;
-  const address = map?.peers.find((peer) => peer.address.startsWith(`${host.name}:`))?.address;
+  const address = cluster.peerOf(host)?.address;
   const environment = cluster.clients[0]?.environment;
   if (map === undefined || address === undefined || environment === undefined) return;
   const hello = { role: 'client', generation: 1 } as const;

@@ -2,7 +2,7 @@
  * Faults that aim at one rare window of the protocol: two things go wrong at one chosen moment, or one with whom it
  * concerns most.
  */
-import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import { type ClusterMap, isWaiting, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
@@ -18,8 +18,8 @@ export function wipeJoiner(fault: Fault): Promise<void> {
   const { chance, cluster, ward } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const peer = 'peer' in moment ? moment.peer : undefined;
-    const isElsewhere = ({ inSync }: { inSync: readonly string[] }): boolean =>
-      peer !== undefined && (!inSync.includes(peer) || inSync.length > 1);
+    const isElsewhere = (record: SlotRecord): boolean =>
+      peer !== undefined && !isWaiting(record) && (!record.inSync.includes(peer) || record.inSync.length > 1);
     const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
     if (!mayGo || peer === undefined) return;
     const isDeaf = chance.isLikely(0.6);

@@ -2,7 +2,7 @@
  * How a frame gets from one simulated process to another without shared memory: as a copy, or as bytes through the real
  * codec.
  */
-import { blockSums, foldSums } from '../../../src/core/checksum.js';
+import { blockSums, foldSums, sameBytes } from '../../../src/core/checksum.js';
 import type { Frame } from '../../../src/core/network.js';
 import { packPlain } from '../../../src/protocol/codec.js';
 import { frameHeadBytes, writeHead } from '../../../src/protocol/frame.js';
@@ -37,7 +37,7 @@ export function copyFrame(frame: Frame): Frame {
     return { type, kind, requestId, header, payload: undefined, sums: undefined };
   }
   const sums = blockSums(payload);
-  const damaged = frame.sums !== undefined && foldSums(frame.sums) !== foldSums(sums);
+  const damaged = frame.sums !== undefined && !sameBytes(frame.sums, sums);
   return { type, kind, requestId, header, payload, sums, damaged };
 }
 

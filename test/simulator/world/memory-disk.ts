@@ -9,23 +9,11 @@
 import { assert, Bug } from '../../../src/core/assert.js';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import { KeyedQueue } from '../../../src/core/keyed-queue.js';
-import type { ByteStore, FileId, IndexStore, SmallFiles } from '../../../src/core/storage.js';
+import type { ByteStore, FileId, IndexCopies, IndexStore, SmallFiles } from '../../../src/core/storage.js';
+import { type DiskWorld, never, pause, SharedSync } from './disk-world.js';
+import { MemoryCopies } from './memory-copies.js';
 import { CachedContents, CachedFolder, type CrashReport, type StoredFile } from './memory-files.js';
 import { type IndexWrite, MemoryIndex } from './memory-index.js';
-
-/** The world as a disk sees it. */
-export interface DiskWorld {
-  /** Ends what a process waits for; never when the process has died meanwhile. */
-  after(delayMs: number, onEnd: () => void): void;
-  syncMs(): number;
-  /** In [0, 1). */
-  fraction(): number;
-  wallMs(): number;
-  /** By a clock that never jumps. */
-  nowMs(): number;
-  /** What a dead process still does before its code stops has no effect on the disk. */
-  isDead(): boolean;
-}
 
 /** Hears what a disk certainly holds. */
 export interface DiskWatcher {
@@ -35,7 +23,9 @@ export interface DiskWatcher {
   onFileCreated(id: FileId): void;
   /** By a program; a power cut may bring the file back. */
   onFileRemoved(id: FileId): void;
-  /** The folder, or its index, is a new one. */
+  /** The index is a new one, the files are those they were. */
+  onIndexLost(): void;
+  /** The folder is a new one. */
   onWiped(): void;
 }
 
@@ -78,10 +68,13 @@ export class MemoryDisk {
   commitFault: DiskFault | undefined;
   /** What the next file made meets. */
   fileFault: DiskFault | undefined;
+  /** Of the files that are made meanwhile those that come out with a flipped bit, though nothing was told to fail. */
+  spoils: ((bytes: Uint8Array) => boolean) | undefined;
   /** What the next small file replaced meets. */
   smallFileFault: DiskFault | undefined;
   readonly skips: SkippedSteps = {};
   readonly index = new MemoryIndex();
+  readonly copies = new MemoryCopies();
   /** As processes see them. */
   readonly files = new Map<FileId, StoredFile>();
   /** Crashes, of a process or of the machine, that met something not synced yet. */
@@ -107,6 +100,11 @@ export class MemoryDisk {
   set watcher(watcher: DiskWatcher | undefined) {
     this.#watcher = watcher;
     this.index.onDurable = (writes) => watcher?.onIndexDurable(writes);
+  }
+
+  /** What is to be written down next may meet an obstacle. */
+  get isHindered(): boolean {
+    return this.commitFault !== undefined || this.fileFault !== undefined || this.freeBytes < this.totalBytes / 2;
   }
 
   get hasIndex(): boolean {
@@ -138,7 +136,7 @@ export class MemoryDisk {
         if (world.isDead()) return never();
         this.#indexState = 'absent';
         this.index.wipe();
-        this.#watcher?.onWiped();
+        this.#watcher?.onIndexLost();
       },
     };
   }
@@ -153,8 +151,9 @@ export class MemoryDisk {
     const syncs = new Map<CachedFolder, SharedSync>();
     return {
       create: (id, header, bytes) => this.#create(world, syncs, { id, parts: [header, bytes] }),
+      sync: (id) => this.#sync(world, syncs, id),
       read: async (id, { offset, length }) => {
-        await pause(world, quickMs);
+        await pause(world, world.readMs?.() ?? quickMs);
         if (this.#unreadable.has(id)) throw new DfsError('integrity', `Reading ${id} failed`);
         return this.files.get(id)?.bytes.slice(offset, offset + length);
       },
@@ -169,6 +168,11 @@ export class MemoryDisk {
       },
       space: async () => ({ freeBytes: this.freeBytes, totalBytes: this.totalBytes }),
     };
+  }
+
+  /** Of the index, as src/io/lmdb-copies.ts. */
+  openCopies(world: DiskWorld): IndexCopies {
+    return this.copies.open(this.index, world);
   }
 
   openSmallFiles(world: DiskWorld): SmallFiles {
@@ -188,6 +192,7 @@ export class MemoryDisk {
 
   /** The process, or with `isPowerCut` the machine, stopped in the middle of what it did. */
   crash(fraction: () => number, options: { isPowerCut: boolean; nowMs: number }): void {
+    this.copies.onCrash(fraction);
     const reports = options.isPowerCut ? this.#onPowerCut(fraction, options.nowMs) : this.#onProcessDied(fraction);
     if (reports.some(({ atRisk }) => atRisk)) this.unsyncedCrashes++;
     if (reports.some(({ isLost }) => isLost)) this.lossyCrashes++;
@@ -223,6 +228,7 @@ export class MemoryDisk {
   /** A new, empty folder. */
   wipe(): void {
     this.index.wipe();
+    this.copies.wipe();
     this.#indexState = 'absent';
     this.files.clear();
     this.#folders.clear();
@@ -271,6 +277,7 @@ export class MemoryDisk {
     if (world.isDead()) return never();
     if (this.files.has(id)) throw new Bug(`File ${id} exists already: ids are never reused`);
     const file = { bytes: new Uint8Array(Buffer.concat(parts)), modifiedAtMs: world.wallMs() };
+    if (this.spoils?.(file.bytes) === true) file.bytes[file.bytes.length - 1] = (file.bytes.at(-1) ?? 0) ^ 1;
     const folder = this.#folderOf(id);
     const fault = this.#takeFault('fileFault');
     if (fault === 'no-space' || file.bytes.length > this.freeBytes) {
@@ -285,7 +292,21 @@ export class MemoryDisk {
     this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
     if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #sync(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
+    const file = this.files.get(id);
+    if (file === undefined) throw new DfsError('integrity', `There is no file ${id}`);
+    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (world.isDead()) return never();
+    if (!this.skips.fileSync) this.#contents.synced(file);
+    await this.#syncFolder(world, syncs, id);
+  }
+
+  async #syncFolder(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
     if (this.skips.folderSync) return;
+    const folder = this.#folderOf(id);
     const sync = syncs.get(folder) ?? new SharedSync(world, folder);
     syncs.set(folder, sync);
     await sync.run();
@@ -345,46 +366,4 @@ export class MemoryDisk {
     this[name] = undefined;
     return fault;
   }
-}
-
-/** One sync of a folder serves everyone who asked before it began, as src/io/folder-sync.ts has it. */
-class SharedSync {
-  readonly #world: DiskWorld;
-  readonly #folder: CachedFolder;
-  #running: Promise<void> | undefined;
-  #next: Promise<void> | undefined;
-
-  constructor(world: DiskWorld, folder: CachedFolder) {
-    this.#world = world;
-    this.#folder = folder;
-  }
-
-  run(): Promise<void> {
-    if (this.#running === undefined) return this.#start();
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      return this.#start();
-    });
-    return this.#next;
-  }
-
-  #start(): Promise<void> {
-    const onSynced = this.#folder.beginSync();
-    this.#running = pause(this.#world, this.#world.syncMs()).then(() => {
-      if (this.#world.isDead()) return never<void>();
-      this.#running = undefined;
-      onSynced();
-      return undefined;
-    });
-    return this.#running;
-  }
-}
-
-function pause(world: DiskWorld, delayMs: number): Promise<void> {
-  return new Promise((resolve) => world.after(delayMs, resolve));
-}
-
-/** What a dead process waits for. */
-function never<T>(): Promise<T> {
-  return new Promise(() => undefined);
 }

@@ -16,7 +16,8 @@ import {
   indexTables,
   type RangeOptions,
 } from '../../../src/core/storage.js';
-import type { DiskFault, DiskWorld, SkippedSteps } from './memory-disk.js';
+import type { DiskWorld } from './disk-world.js';
+import type { DiskFault, SkippedSteps } from './memory-disk.js';
 import { type CrashReport, writeBackMs } from './memory-files.js';
 import { Rows } from './sorted-rows.js';
 
@@ -56,6 +57,8 @@ export class MemoryIndex {
   #underWay: { readonly writes: IndexWrite[]; readonly undo: IndexWrite[]; readonly atMs: number } | undefined;
   #unsynced: Unsynced[] = [];
   #openings = 0;
+  /** A value of it was bad for a while. */
+  hasRotted = false;
   /** Hears what is on the disk from now on. */
   onDurable: (writes: readonly IndexWrite[]) => void = () => undefined;
 
@@ -67,6 +70,16 @@ export class MemoryIndex {
 
   get durable(): IndexReader {
     return this.#durableReader;
+  }
+
+  /** What readers see now, as an index of its own. */
+  copy(): MemoryIndex {
+    const copy = new MemoryIndex();
+    for (const table of indexTables) {
+      copy.#durable[table].replaceBy(this.#durable[table]);
+      copy.#working[table].replaceBy(this.#durable[table]);
+    }
+    return copy;
   }
 
   /** For the bodies of the commit under way. */
@@ -146,6 +159,7 @@ export class MemoryIndex {
     const before = this.#durable[table].get(key);
     const rotten = before === undefined ? undefined : new Uint8Array(before);
     if (before === undefined || rotten === undefined || rotten.length === 0) return () => undefined;
+    this.hasRotted = true;
     rotten[rotten.length - 1] = (rotten.at(-1) ?? 0) ^ 1;
     const replace = (from: Uint8Array, to: Uint8Array): void => {
       for (const tables of [this.#durable, this.#working]) {
@@ -278,7 +292,9 @@ class TableReader implements IndexReader {
   }
 
   keys(table: IndexTable, options: RangeOptions): readonly Uint8Array[] {
-    return Array.from(this.#rows(table).range(options), ({ key }) => new Uint8Array(key));
+    return this.#rows(table)
+      .range(options)
+      .map(({ key }) => new Uint8Array(key));
   }
 
   #rows(table: IndexTable): Rows {

@@ -5,7 +5,8 @@ import type { Environment, Log } from '../../../src/core/environment.js';
 import { DaemonStop, isRefusal, StorageFailure } from '../../../src/core/errors.js';
 import type { Probe } from '../../../src/core/probe.js';
 import type { Seeded } from '../../contract/seeded.js';
-import { type DiskWorld, MemoryDisk } from './memory-disk.js';
+import type { DiskWorld } from './disk-world.js';
+import { MemoryDisk } from './memory-disk.js';
 import type { SimNetwork } from './network.js';
 import { SimProcess, type World } from './virtual-clock.js';
 
@@ -25,6 +26,8 @@ export interface Started {
 export type Program = (environment: Environment, stores: Stores, onFatal: (error: unknown) => void) => Promise<Started>;
 
 export const usualSyncMs = { leastMs: 0.2, mostMs: 3 };
+/** From memory, while the disk is as usual; a slow one reads slowly too. */
+const quickReadMs = 0.05;
 
 export interface HostOptions {
   readonly name: string;
@@ -181,6 +184,7 @@ export class SimHost {
     return {
       after: (delayMs, onEnd) => void this.world.schedule(delayMs, onEnd, { process }),
       syncMs: () => this.#chance.between(this.syncMs.leastMs, this.syncMs.mostMs),
+      readMs: () => (this.syncMs === usualSyncMs ? quickReadMs : this.#chance.between(0, this.syncMs.mostMs)),
       fraction: () => this.#chance.between(0, 1),
       wallMs: () => process.clock.wallMs(),
       nowMs: () => this.world.nowMs,

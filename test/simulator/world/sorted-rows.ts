@@ -38,13 +38,22 @@ export class Rows {
     if (this.#rows.delete(name)) this.#names.splice(this.#firstAtOrAfter(name), 1);
   }
 
-  *range({ from, to, limit = Infinity, reverse = false }: RowRange): Generator<Row> {
+  /** Has the rows of `other`, which may go its own way from now on. */
+  replaceBy(other: Rows): void {
+    this.#rows.clear();
+    for (const [name, row] of other.#rows) this.#rows.set(name, row);
+    this.#names.splice(0, Infinity, ...other.#names);
+  }
+
+  range({ from, to, limit = Infinity, reverse = false }: RowRange): readonly Row[] {
     const start = this.#firstAtOrAfter(toText(from));
     const end = to === undefined ? this.#names.length : this.#firstAtOrAfter(toText(to));
     const count = Math.min(end - start, limit);
+    const rows: Row[] = [];
     for (let at = 0; at < count; at++) {
-      yield this.#rows.get(this.#names[reverse ? end - 1 - at : start + at] as string) as Row;
+      rows.push(this.#rows.get(this.#names[reverse ? end - 1 - at : start + at] as string) as Row);
     }
+    return rows;
   }
 
   #firstAtOrAfter(name: string): number {

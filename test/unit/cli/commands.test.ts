@@ -109,7 +109,7 @@ describe('commands', () => {
     const status = JSON.parse((await runDfs(cluster, ['status', '--json'])).stdout);
     expect(Object.keys(status)).toEqual([
       ...['clusterId', 'epoch', 'health', 'reasons', 'replicas', 'minInSync', 'uptimeSeconds', 'files', 'bytes'],
-      ...['master', 'peers', 'slots', 'repair', 'moves'],
+      ...['master', 'peers', 'slots', 'repair', 'moves', 'checkpoints'],
     ]);
     const peer = JSON.parse((await runDfs(cluster, ['peers', '--json'])).stdout);
     expect(Object.keys(peer)).toEqual([
@@ -192,7 +192,12 @@ describe('what people read', () => {
     const unheard = {
       files: null,
       bytes: null,
+      keptBytes: null,
       freeBytes: null,
+      totalBytes: null,
+      fullness: null,
+      isSlow: false,
+      latency: { readMedianMs: null, readP99Ms: null, syncMedianMs: null, syncP99Ms: null, pingP99Ms: null },
       lastHeardMs: null,
       damaged: null,
       verifiedSince: null,

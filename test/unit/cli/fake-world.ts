@@ -39,6 +39,10 @@ export class FakeCluster {
   /** What operators asked for. */
   readonly changes: ClusterSettings[] = [];
   examined: Awaited<ReturnType<World['examine']>> | undefined;
+  /** What a checkpoint holds, and how it came out. */
+  readonly kept = new Map<string, string>();
+  missingSlots: readonly number[] = [];
+  checkpoint: object = {};
   #versions = 0;
 
   put(name: string, text: string | Uint8Array): void {
@@ -103,7 +107,14 @@ export class FakeCluster {
           }
         }
         const range = { start, end: start + bytes.length };
-        return { stat: this.#stat(name, stored), range, acknowledged: true, body: body(), bytes: async () => bytes };
+        return {
+          stat: this.#stat(name, stored),
+          range,
+          acknowledged: true,
+          tally: { requests: 1, hedges: 0 },
+          body: body(),
+          bytes: async () => bytes,
+        };
       },
       stat: async (name: string) => this.#stat(name, this.#find(name)),
       setMetadata: async (name: string, metadata: Record<string, string>) => {
@@ -122,6 +133,9 @@ export class FakeCluster {
         ...{ exists: this.files.has(name), segments: [] },
       }),
       status: async () => this.#status(),
+      bucket: () => client,
+      bucketName: 'files',
+      checkpoints: { create: async () => this.checkpoint, open: async () => this.#reader() },
       events: async () => [{ seq: 1, at: 'now', epoch: 7, kind: 'peer-up', text: 'p1 \u001b[2J is up', data: {} }],
       operations: {
         changeCluster: async (settings: ClusterSettings) => {
@@ -132,6 +146,24 @@ export class FakeCluster {
       close: async () => undefined,
     };
     return client as unknown as FileClient;
+  }
+
+  #reader() {
+    const { kept, missingSlots } = this;
+    async function* files({ prefix = '' }: { prefix?: string }) {
+      for (const [name, text] of kept) if (name.startsWith(prefix)) yield { bucket: 'files', name, size: text.length };
+    }
+    const open = async ({ name }: { name: string }) => {
+      const text = kept.get(name) ?? raise(new DfsError('not-found', `"${name}" is not in the checkpoint`));
+      const stored = { bytes: Buffer.from(text), version: '1.1', contentType: undefined, metadata: {} };
+      return {
+        stat: this.#stat(name, stored),
+        body: (async function* () {
+          yield stored.bytes;
+        })(),
+      };
+    };
+    return { files, open, missingSlots };
   }
 
   async *#list({ prefix = '', limit = 1000 }: ListOptions) {
@@ -153,6 +185,7 @@ export class FakeCluster {
       ...{ master: { address: '127.0.0.1:7420' }, slots: { total: 16, whole: 16, degraded: 0, unavailable: 0 } },
       repair: { slotsLeft: 0, bytesLeft: 0, bytesPerSecond: 0, etaSeconds: null, failing: [] },
       moves: { slotsLeft: 0, isPaused: false },
+      checkpoints: { count: 0, keptBytes: 0 },
     };
   }
 }

@@ -4,16 +4,12 @@ import type { PeerRecord } from '../../../src/cluster/map.js';
 import { leastMovedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
 import { emptyRing, stepsTo, tokensOf, tokensOfSlots, withTokens } from '../../../src/cluster/ring.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
+import { movedCopies } from './least-moves.js';
 
 function primaryCounts(placement: Placement): Map<string, number> {
   const counts = new Map<string, number>();
   for (const [primary] of placement) if (primary !== undefined) counts.set(primary, (counts.get(primary) ?? 0) + 1);
   return counts;
-}
-
-/** Copies that `after` wants and `before` has not. */
-function movedCopies(before: Placement, after: Placement): number {
-  return after.reduce((sum, wanted, slot) => sum + wanted.filter((peer) => !before[slot]?.includes(peer)).length, 0);
 }
 
 /** Peers at random addresses, zones and weights. */

@@ -48,6 +48,24 @@ describe('joining', () => {
     expect(planSteps(withJoining(map, first), wanted, viewOf(map)).joining).toEqual([]);
   });
 
+  test('nothing moves to a peer without room for it, but missing copies are made there', () => {
+    const roomForRepairs = (peer: string, isRepair: boolean): boolean => peer !== 'p3' || isRepair;
+    const map = withRecords(joinedCluster(3, { slotCount: 2, replicas: 2 }), (slot) =>
+      slot === 0 ? { inSync: ['p1', 'p2'] } : {},
+    );
+    const wanted = wantedEverywhere(map, ['p1', 'p3']);
+    const steps = planSteps(map, wanted, viewOf(map, { hasRoom: roomForRepairs }));
+    expect(steps).toEqual({ ...nothing, joining: [{ slot: 1, peer: 'p3' }] });
+    expect(planSteps(map, wanted, viewOf(map, { hasRoom: (peer) => peer !== 'p3' }))).toEqual(nothing);
+    expect(planSteps(map, wanted, viewOf(map)).joining).toHaveLength(2);
+  });
+
+  test('a copy that is being made goes on when its peer fills up', () => {
+    const map = withRecords(joinedCluster(2), () => ({ joining: ['p2'] }));
+    const wanted = wantedEverywhere(map, ['p1', 'p2']);
+    expect(planSteps(map, wanted, viewOf(map, { hasRoom: () => false }))).toEqual(nothing);
+  });
+
   test('a joiner that is taken out makes room at once', () => {
     const slotCount = 2 * limits.joiningSlotsPerPeer;
     const map = withRecords(joinedCluster(2, { slotCount }), (slot) =>
@@ -101,6 +119,14 @@ describe('surplus', () => {
     expect(planSteps(moved, wantedEverywhere(moved, ['p1', 'p4']), viewOf(moved)).drops).toEqual([]);
     const down = withState(moved, 'p3', 'down');
     expect(planSteps(down, wantedEverywhere(moved, ['p1', 'p3']), viewOf(moved)).drops).toEqual([]);
+  });
+
+  test('it stays until every wanted one has been heard from with the record that says so (S7)', () => {
+    const wanted = wantedEverywhere(moved, ['p1', 'p3']);
+    const epochOf = (slot: number): number => moved.slots[slot]?.slotEpoch ?? 0;
+    const heard = (of: number) => viewOf(moved, { takenEpochOf: (peer) => (peer === 'p3' ? of : epochOf(0)) });
+    expect(planSteps(moved, wanted, heard(epochOf(0) - 1)).drops).toEqual([]);
+    expect(planSteps(moved, wanted, heard(epochOf(0))).drops).toHaveLength(moved.slots.length);
   });
 
   test('it stays where fewer peers are wanted than copies', () => {

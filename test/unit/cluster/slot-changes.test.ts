@@ -96,7 +96,7 @@ describe('handover', () => {
     const shrunk = applyChanges(handed, { by: 'p2', changes: [change('remove', 'p1', { slotEpoch })] }).map;
     expect(shrunk.slots[0]?.handoverOf).toBe(base.slots[0]?.term);
     const promoted = withPeerDown(handed, { peer: 'p2', answered: new Set(['p1']) });
-    expect(promoted.slots[0]).not.toHaveProperty('handoverOf');
+    expect(promoted.slots[0]).toMatchObject({ handoverOf: undefined });
   });
 
   test('a refused one raises slotEpoch in the same term, so the asker may unseal and no late repeat wins (F20)', () => {

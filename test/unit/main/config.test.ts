@@ -21,6 +21,8 @@ async function masterSettings(given: Parameters<typeof sources>[0]) {
 describe('settings', () => {
   it('have defaults', async () => {
     expect(await masterSettings({})).toEqual({
+      'checkpoint-every': 0,
+      'checkpoint-keep': 7,
       listen: '127.0.0.1:7420',
       data: './dfs-data/master',
       replicas: 2,

@@ -5,6 +5,7 @@ import { keyOfName, type StoredEntry, toEntry } from '../../../src/peer/entry.js
 import { EntryIndex } from '../../../src/peer/entry-index.js';
 import { idTableOf } from '../../../src/peer/index-layout.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
+import { promptWorld } from '../prompt-world.js';
 
 const slotCount = 1;
 const file = { bucket: 'files', name: 'a' };
@@ -12,14 +13,7 @@ const key = keyOfName(file);
 const atMs = 1_750_000_000_000;
 
 function open(disk = new MemoryDisk()) {
-  const world = {
-    after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
-    syncMs: () => 1,
-    fraction: () => 0,
-    wallMs: () => atMs,
-    nowMs: () => 0,
-    isDead: () => false,
-  };
+  const world = { ...promptWorld, wallMs: () => atMs };
   const delays = { nowMs: atMs, replacedGraceMs: 1000, sweepAfterMs: 1000 };
   return { disk, index: new EntryIndex(disk.openIndex(world), slotCount, () => delays) };
 }

@@ -1,6 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { peerOf } from '../../../src/cluster/map.js';
+import { timing } from '../../../src/core/timing.js';
+import { judge } from '../../checker/verdict.js';
 import { deepComplaints } from '../../simulator/checks/deep-check.js';
+import { Clients } from '../../simulator/plan/clients.js';
+import { steadyClients } from '../../simulator/plan/plan.js';
 import { Scenario } from '../../simulator/scenario.js';
 import type { SimHost } from '../../simulator/world/sim-host.js';
 
@@ -47,6 +51,33 @@ describe('repair', () => {
     await world.runFor(10_000);
     expect(copiesOf(scenario, id)).toBe(before);
     expect(deepComplaints(cluster)).toEqual([]);
+  });
+
+  it('S7: a peer gets its primaries back when it has been back for long enough, and no request fails', async () => {
+    const scenario = await filled({ peers: 3 });
+    const { cluster, world } = scenario;
+    await world.runFor(timing.steadyBeforeHandoverMs + 3000);
+    const [host] = cluster.peers;
+    const id = idOf(scenario, host);
+    const led = (): string =>
+      cluster.map?.slots.flatMap(({ primary }, slot) => (primary === id ? [slot] : [])).join() ?? '';
+    const wanted = led();
+    expect(wanted).not.toBe('');
+    host?.crash();
+    await world.runFor(2000);
+    expect(led()).toBe('');
+    host?.start();
+    await cluster.untilWhole();
+    const others = names.map((name) => `other-${name}`);
+    const clients = steadyClients({ writers: 3, readers: 2, names: others, everyMs: 20, forMs: 60_000 });
+    const work = new Clients(cluster, clients);
+    await work.start();
+    await world.runFor(timing.steadyBeforeHandoverMs - 2000);
+    expect(led()).toBe('');
+    expect(await world.runUntil(() => led() === wanted, 6000)).toBe(true);
+    await work.stop();
+    const { complaints, refused, unknown } = judge({ victimNames: [], operations: work.operations });
+    expect({ complaints, refused, unknown }).toEqual({ complaints: [], refused: {}, unknown: 0 });
   });
 
   it('a return cancels it, and under maintenance it never begins', async () => {

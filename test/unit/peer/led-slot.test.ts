@@ -60,7 +60,7 @@ function commitsOf(settled: PeerId[], settle: (peer: PeerId) => Promise<number> 
     return settle(peer);
   };
   const comparison = { settleKey } as unknown as Comparison;
-  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1 };
+  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1, mapDurable: async () => undefined };
   return { commits: new Commits({ index, copies, comparison, ...parts }), written };
 }
 
@@ -194,12 +194,12 @@ describe('a joining replica', () => {
         return next.promise;
       },
     } as unknown as Comparison;
-    const ask = async ({ op, storeId }: { op: string; storeId?: string }): Promise<void> => {
-      asked.push(`${op} ${storeId}`);
+    const askToAdd = async ({ storeId }: { storeId: string }): Promise<void> => {
+      asked.push(`add ${storeId}`);
       led.adopt(record({ slotEpoch: led.record.slotEpoch + 1, inSync: ['p1', 'p2'] }));
     };
     const oldIds = { dropAt: async () => undefined } as unknown as OldIds;
-    const ended = join({ comparison, oldIds, storeOf: () => 'store-2', ask }, led, 'p2', { keys: 0, bytes: 0 });
+    const ended = join({ comparison, oldIds, storeOf: () => 'store-2', askToAdd }, led, 'p2', { keys: 0, bytes: 0 });
     await settled();
     return { led, comparisons, asked, ended };
   }

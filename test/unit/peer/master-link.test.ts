@@ -33,8 +33,9 @@ async function joined() {
       serve: async (request) => {
         if (request.name === 'change') batches.push(request.header.changes);
         if (request.name === 'report') {
-          if (request.header.what === 'poison') return refuse('invalid', 'No such report');
-          reports.push(request.header.what ?? '');
+          const what = request.header.named?.[0]?.what ?? '';
+          if (what === 'poison') return refuse('invalid', 'No such report');
+          reports.push(what);
           return { header: {} };
         }
         if (request.name === 'join') joins += 1;
@@ -84,9 +85,9 @@ const remove = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'remove', pe
 
 it('copies that are in step one after another are added by one change of the map', async () => {
   const { clock, link, slotsOf } = await joined();
-  const asked = [link.change([add(1)])];
+  const asked = [link.change([add(1)], false)];
   await clock.advance(timing.gatherAddsMs / 2);
-  asked.push(link.change([add(2)]));
+  asked.push(link.change([add(2)], false));
   await clock.advance(timing.gatherAddsMs / 4);
   expect(slotsOf()).toEqual([]);
   await clock.advance(timing.gatherAddsMs);
@@ -97,7 +98,7 @@ it('copies that are in step one after another are added by one change of the map
 
 it('S8: a dead replica is removed at once, whatever is waiting for company', async () => {
   const { clock, link, slotsOf } = await joined();
-  const asked = [link.change([add(1)])];
+  const asked = [link.change([add(1)], false)];
   await clock.advance(timing.gatherAddsMs / 4);
   asked.push(link.change([remove(2)]));
   await clock.advance(1);
@@ -108,7 +109,7 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
 
 it('a report that the master refuses holds up no other', async () => {
   const { clock, link, reports } = await joined();
-  for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', slot: 0, what });
+  for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', named: [{ slot: 0, what }] });
   await clock.advance(10);
   expect(reports).toEqual(['second', 'third']);
   link.close();

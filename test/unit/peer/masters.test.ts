@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
-import type { Address } from '../../../src/core/ids.js';
+import { describe, expect, it } from 'vitest';
+import { type ClusterMap, peerOf } from '../../../src/cluster/map.js';
+import { type Address, generationOf } from '../../../src/core/ids.js';
 import { openSession } from '../../../src/protocol/session.js';
 import { deepComplaints } from '../../simulator/checks/deep-check.js';
 import { Scenario } from '../../simulator/scenario.js';
@@ -119,4 +120,76 @@ it('S7: a peer at the address of one that the master still waits for joins once,
   const joined = lines.filter((line) => line.includes(`${host?.name}#2`) && line.includes('info joined'));
   expect(joined).toHaveLength(1);
   expect(cluster.map?.peers).toHaveLength(3);
+});
+
+describe('the map is recovered after the disk of the master was lost', () => {
+  const loseMaster = ({ cluster }: Scenario): void => {
+    cluster.master.crash();
+    cluster.master.wipe();
+    cluster.isMasterLost = true;
+  };
+
+  it('S9, F14: and whoever was away is asked when it returns; what only it holds waits until then', async () => {
+    const scenario = await Scenario.start({ peers: 3, replicas: 1, slots: 8, repairGraceMs: 600_000 });
+    const { cluster, world } = scenario;
+    const names = Array.from({ length: 16 }, (_, at) => `name-${at}`);
+    for (const name of names) await scenario.put(name, name);
+    const held = names.filter((name) => scenario.primaryOf(name) === cluster.peers[2]);
+    const before = cluster.map?.epoch ?? 0;
+    const lone = cluster.map?.slots.filter(({ primary }) => cluster.hostOf(primary) === cluster.peers[2]).length;
+    cluster.peers[2]?.crash();
+    loseMaster(scenario);
+    cluster.master.start();
+    await world.runFor(8000);
+    expect(generationOf(cluster.map?.epoch ?? 0)).toBe(1);
+    expect(cluster.map?.epoch).toBeGreaterThan(before);
+    for (const name of names.filter((each) => !held.includes(each))) expect(await scenario.get(name)).toBe(name);
+    expect(cluster.status?.slots.unavailable).toBe(lone);
+    expect(held.length).toBeGreaterThan(0);
+    cluster.peers[2]?.start();
+    await cluster.untilWhole();
+    for (const name of held) expect(await scenario.get(name)).toBe(name);
+  });
+
+  it('S10: and the folder of before, put back, makes its master stop', async () => {
+    const { scenario, names, holders } = await startMoved();
+    const { cluster, world } = scenario;
+    const putBack = cluster.master.disk.backUpSmallFiles();
+    loseMaster(scenario);
+    cluster.master.start();
+    await world.runFor(3000);
+    await cluster.untilWhole();
+    const before = holders();
+    cluster.master.crash();
+    putBack();
+    cluster.master.start();
+    await world.runFor(10_000);
+    expect(cluster.master.endedByItself).toBe(true);
+    expect(world.complaints.join()).toContain('recovered from the peers since');
+    expect(holders()).toBe(before);
+    for (const name of names) expect(await scenario.get(name)).toBe(name);
+  });
+
+  it('F14, S10: and a peer that was given up deletes nothing when it returns, until it is enabled', async () => {
+    const { scenario, names } = await startMoved();
+    const { cluster, world } = scenario;
+    const [host] = cluster.peers;
+    const peer = cluster.map?.peers.find(({ address }) => address.startsWith(`${host?.name}:`))?.id ?? '';
+    if (host === undefined) throw new Error('There is a first peer');
+    const held = names.filter((name) => scenario.entryOn(host, name) !== undefined);
+    host.crash();
+    loseMaster(scenario);
+    cluster.givenUp = [peer];
+    cluster.master.start();
+    await world.runFor(5000);
+    for (const name of names) await scenario.put(name, 'newer');
+    host.start();
+    await world.runFor(20_000);
+    expect(peerOf(cluster.map as ClusterMap, peer)).toMatchObject({ state: 'up', mode: 'set-aside' });
+    for (const name of held) expect(scenario.entryOn(host, name)).toBeDefined();
+    await world.until(scenario.client.operations.changePeer(peer, 'enable'));
+    await cluster.untilWhole();
+    expect(deepComplaints(cluster)).toEqual([]);
+    for (const name of names) expect(await scenario.get(name)).toBe('newer');
+  });
 });

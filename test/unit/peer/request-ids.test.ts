@@ -7,6 +7,7 @@ import { Comparison } from '../../../src/peer/comparison.js';
 import type { Copies } from '../../../src/peer/copies.js';
 import { keyOfName, type StoredEntry, toEntry } from '../../../src/peer/entry.js';
 import { EntryIndex } from '../../../src/peer/entry-index.js';
+import type { GiveWay } from '../../../src/peer/give-way.js';
 import { Grants } from '../../../src/peer/grants.js';
 import type { Identity } from '../../../src/peer/identity.js';
 import { LedSlot } from '../../../src/peer/led-slot.js';
@@ -16,6 +17,7 @@ import { Replica, type ReplicaParts } from '../../../src/peer/replica.js';
 import type { ReplicaLink } from '../../../src/peer/replica-link.js';
 import { countIds, idDigestsOf } from '../../../src/peer/request-ids.js';
 import { MemoryDisk } from '../../simulator/world/memory-disk.js';
+import { promptWorld } from '../prompt-world.js';
 
 const key = keyOfName({ bucket: 'files', name: 'a' });
 const atMs = 1_750_000_190_000;
@@ -34,14 +36,7 @@ function open() {
     range: (table, options: RangeOptions) => count(table, reader.range(table, options)),
     keys: (table, options: RangeOptions) => count(table, reader.keys(table, options)),
   });
-  const world = {
-    after: (_delayMs: number, onEnd: () => void) => void setImmediate(onEnd),
-    syncMs: () => 1,
-    fraction: () => 0,
-    wallMs: () => atMs,
-    nowMs: () => 0,
-    isDead: () => false,
-  };
+  const world = { ...promptWorld, wallMs: () => atMs };
   const disk = new MemoryDisk();
   const store = disk.openIndex(world);
   const counted: IndexStore = {
@@ -87,6 +82,7 @@ async function pair(shared: number) {
     stage: async () => ({ where: 'none' }),
     readVerified: async () => ({ bytes: new Uint8Array(0), sums: new Uint8Array(0) }),
     release: () => undefined,
+    orDiscard: (_placed: unknown, step: unknown) => step,
     discard: async () => undefined,
   } as unknown as Copies;
   const replica = new Replica({
@@ -96,6 +92,7 @@ async function pair(shared: number) {
     grants: new Grants(clock),
     maps: {},
     admission: { admitSpace: () => undefined },
+    salvage: { isOpen: false },
   } as unknown as ReplicaParts);
   const asked: string[] = [];
   const answers = {
@@ -117,8 +114,9 @@ async function pair(shared: number) {
   for (let given = 0; given < shared + 2000; given++) led.nextVersion();
   const repair = {} as Repair;
   const pace = {} as Pace;
+  const giveWay = (): GiveWay => ({}) as GiveWay;
   const noteDamage = async (): Promise<void> => undefined;
-  const comparison = new Comparison({ index: primary.index, copies, repair, pace, noteDamage });
+  const comparison = new Comparison({ index: primary.index, copies, repair, pace, giveWay, noteDamage });
   /** Resolves to how many keys were settled. */
   const compare = async (): Promise<number> => (await comparison.settleSlot(led, 'p2')).keys;
   const expectEqual = (): void => {

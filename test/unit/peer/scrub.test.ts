@@ -38,11 +38,23 @@ it('S5, S7: a scrub finds bad copies that nobody reads, has them repaired, and t
   await world.runFor(3000);
   expect(deepComplaints(cluster)).toEqual([]);
   const told = await events(scenario);
-  expect(told.filter(({ kind }) => kind === 'copy-damaged')).toHaveLength(3);
-  expect(told.filter(({ kind }) => kind === 'copy-repaired')).toHaveLength(3);
+  const named = (kind: string) => told.filter((event) => event.kind === kind).flatMap(({ data }) => data.copies);
+  expect(named('copy-damaged')).toHaveLength(3);
+  expect(named('copy-repaired')).toHaveLength(3);
   expect(told.some(({ text }) => text.includes('"small" in bucket files'))).toBe(true);
   const [peer] = (await world.until(client.status())).peers;
   expect(peer).toMatchObject({ damaged: 0, verifiedSince: expect.stringMatching(/^20/) });
+});
+
+it('the log also names a bad copy that was repaired because somebody read it', async () => {
+  const scenario = await Scenario.start();
+  await scenario.put('small', 'content');
+  scenario.primaryOf('small').disk.index.rot('entries', keyOfName({ bucket, name: 'small' }));
+  expect(await scenario.get('small')).toBe('content');
+  await scenario.world.runFor(5000);
+  const told = (await events(scenario)).filter(({ kind }) => kind === 'copy-damaged' || kind === 'copy-repaired');
+  expect(told.map(({ kind }) => kind)).toEqual(['copy-damaged', 'copy-repaired']);
+  for (const { text } of told) expect(text).toContain('"small" in bucket files');
 });
 
 it('a scrub goes on where it was after a restart', async () => {
@@ -59,6 +71,28 @@ it('a scrub goes on where it was after a restart', async () => {
   const after = await world.until(client.operations.scrub(id));
   expect(after).toMatchObject({ startedMs: before.startedMs, isRunning: true });
   expect(after.entries).toBeGreaterThan(0);
+});
+
+it('S7: a peer that comes back reads what it had, unless it has done so within a day', async () => {
+  const scenario = await Scenario.start({ slots: 1 });
+  const { cluster, world, client } = scenario;
+  await scenario.put('a', 'content');
+  const id = cluster.map?.peers[0]?.id ?? '';
+  const startedMs = async (): Promise<number> => (await world.until(client.operations.scrub(id))).startedMs;
+  const restart = async (): Promise<number> => {
+    cluster.hostOf(id).crash();
+    cluster.hostOf(id).start();
+    await cluster.untilWhole();
+    await world.runFor(3000);
+    return startedMs();
+  };
+  const first = await startedMs();
+  expect(first).toBeGreaterThan(0);
+  expect(await restart()).toBe(first);
+  for (const host of [cluster.master, ...cluster.peers]) host.wallAheadMs += 25 * 3_600_000;
+  await world.runFor(3000);
+  expect(await startedMs()).toBe(first);
+  expect(await restart()).toBeGreaterThan(first);
 });
 
 it('S5: whoever asks for a scrub gets a whole one, also while one runs that is past the bad copy', async () => {

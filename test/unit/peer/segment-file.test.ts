@@ -37,6 +37,8 @@ class MemoryBytes implements ByteStore {
     this.files.set(id, new Uint8Array(Buffer.concat([header, bytes])));
   }
 
+  async sync(): Promise<void> {}
+
   async read(id: string, range: { offset: number; length: number }): Promise<Uint8Array | undefined> {
     this.reads++;
     return this.files.get(id)?.subarray(range.offset, range.offset + range.length);

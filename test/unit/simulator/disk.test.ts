@@ -3,7 +3,8 @@
  */
 import { describe, expect, it } from 'vitest';
 import { StorageFailure } from '../../../src/core/errors.js';
-import { type DiskWorld, MemoryDisk, type SkippedSteps } from '../../simulator/world/memory-disk.js';
+import type { DiskWorld } from '../../simulator/world/disk-world.js';
+import { MemoryDisk, type SkippedSteps } from '../../simulator/world/memory-disk.js';
 import { SimProcess, World } from '../../simulator/world/virtual-clock.js';
 
 const id = 'a'.repeat(32);

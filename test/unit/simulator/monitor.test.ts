@@ -94,51 +94,6 @@ describe('what is acknowledged', () => {
   });
 });
 
-describe('a receipt', () => {
-  const about = { slot: 0, term: 1, slotEpoch: 1, key: nameKey, version: version(1, 1) };
-
-  function committed(bench: Bench, on: readonly string[]): void {
-    bench.store(on, first);
-    bench.at('p1', { point: 'ownEntryCommitted', ...about });
-    bench.complaints.length = 0;
-  }
-
-  it('that counts who is not in the set, is complained of', () => {
-    const bench = new Bench();
-    committed(bench, ['p1', 'p2', 'p3']);
-    bench.at('p1', { point: 'acknowledging', ...about, durable: ['p1', 'p2', 'p3'] });
-    expect(bench.complaints.join()).toContain('counts p3');
-  });
-
-  it('that counts a copy that is not there, is complained of', () => {
-    const bench = new Bench();
-    committed(bench, ['p1']);
-    bench.at('p1', { point: 'acknowledging', ...about, durable: ['p1', 'p2'] });
-    expect(bench.complaints.join()).toContain('counts p2, where nothing is durable');
-  });
-
-  it('for too few copies, is complained of', () => {
-    const bench = new Bench({ minInSync: 2 });
-    committed(bench, ['p1', 'p2']);
-    bench.at('p1', { point: 'acknowledging', ...about, durable: ['p1'] });
-    expect(bench.complaints.join()).toContain('with 1 copies of 2');
-  });
-
-  it('of a peer that does not lead the term, is complained of', () => {
-    const bench = new Bench();
-    committed(bench, ['p1', 'p2']);
-    bench.at('p2', { point: 'acknowledging', ...about, durable: ['p1', 'p2'] });
-    expect(bench.complaints.join()).toContain('p2 acknowledges 1.1 of "files\\u0000a" in term 1, in which p1 leads');
-  });
-
-  it('at a slotEpoch of no durable map, is complained of', () => {
-    const bench = new Bench();
-    committed(bench, ['p1', 'p2']);
-    bench.at('p1', { point: 'acknowledging', ...about, slotEpoch: 9, durable: ['p1', 'p2'] });
-    expect(bench.complaints.join()).toContain('which no durable map has');
-  });
-});
-
 describe('a request id', () => {
   it('with a second effect is complained of', () => {
     const bench = new Bench();
@@ -384,6 +339,23 @@ describe('lost slots', () => {
     bench.start('p2', { storeId: 'a new one' });
     expect(bench.monitor.lostSlots()).toEqual(new Set([0]));
     expect(storeOf('p2')).not.toBe('a new one');
+  });
+
+  it('are nobody’s fault when the last other copy goes after the holder took the map that names it', () => {
+    const lostAfter = (tookEpoch: number): number => {
+      const bench = new Bench();
+      const { disk } = bench.teller('p2');
+      disk.takenEpoch = tookEpoch;
+      disk.onWiped();
+      bench.start('p2', { storeId: 'a new one' });
+      const map = bench.nextMap({ primary: 'p2', inSync: ['p2'] });
+      bench.at('master', { point: 'mapCommitted', before: bench.map, after: map });
+      expect(bench.monitor.lostSlots()).toEqual(new Set([0]));
+      return bench.monitor.lostUnexpectedly().size;
+    };
+    const epoch = new Bench().map?.slots[0]?.slotEpoch ?? 0;
+    expect(lostAfter(epoch - 1)).toBe(1);
+    expect(lostAfter(epoch)).toBe(0);
   });
 });
 

@@ -1,0 +1,86 @@
+/**
+ * Lets copying give way to clients: while any are at work here, copies go to a replica in small batches, and after each
+ * the flow rests for as long as the batch took.
+ *
+ * So it never takes more than half of anything, whatever a host can do: where disks, network or processors have much to
+ * do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client asks waits
+ * behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would have to set.
+ */
+import type { Clock, Timer } from '../core/environment.js';
+
+/** One larger than this goes alone. */
+const batchBytes = 512 * 1024;
+/** A batch that met an obstacle says nothing about what clients feel. */
+const longestRestMs = 250;
+/** So long after its last request a client is taken to be at work. */
+const atWorkForMs = 1000;
+
+interface Waiting {
+  readonly bytes: number;
+  begin(): void;
+}
+
+/** To one replica: one that does not answer holds up no other. */
+export class GiveWay {
+  readonly #clock: Clock;
+  readonly #lastClientMs: () => number;
+  readonly #waiting: Waiting[] = [];
+  #running = 0;
+  #admittedBytes = 0;
+  #begunMs = 0;
+  #rest: Timer | undefined;
+
+  /** `lastClientMs`: when a client last asked something, by the monotonic clock. */
+  constructor(clock: Clock, lastClientMs: () => number) {
+    this.#clock = clock;
+    this.#lastClientMs = lastClientMs;
+  }
+
+  /** Runs a task that moves about so many bytes when it is its turn, in the order of asking. */
+  async run<T>(bytes: number, task: () => Promise<T>): Promise<T> {
+    await new Promise<void>((begin) => {
+      this.#waiting.push({ bytes, begin });
+      this.#admit();
+    });
+    try {
+      return await task();
+    } finally {
+      this.#running -= 1;
+      if (this.#running === 0) this.#endBatch();
+    }
+  }
+
+  #admit(): void {
+    if (this.#rest !== undefined) return;
+    for (let next = this.#waiting[0]; next !== undefined && this.#mayBegin(next); next = this.#waiting[0]) {
+      this.#waiting.shift();
+      if (this.#running === 0) {
+        this.#begunMs = this.#clock.monotonicMs();
+        this.#admittedBytes = 0;
+      }
+      this.#running += 1;
+      this.#admittedBytes += next.bytes;
+      next.begin();
+    }
+  }
+
+  #mayBegin({ bytes }: Waiting): boolean {
+    return !this.#areClientsAtWork() || this.#running === 0 || this.#admittedBytes + bytes <= batchBytes;
+  }
+
+  #areClientsAtWork(): boolean {
+    return this.#clock.monotonicMs() - this.#lastClientMs() < atWorkForMs;
+  }
+
+  #endBatch(): void {
+    const tookMs = this.#clock.monotonicMs() - this.#begunMs;
+    if (!this.#areClientsAtWork() || this.#waiting.length === 0) {
+      this.#admit();
+      return;
+    }
+    this.#rest = this.#clock.after(Math.min(tookMs, longestRestMs), () => {
+      this.#rest = undefined;
+      this.#admit();
+    });
+  }
+}

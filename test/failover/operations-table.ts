@@ -1,0 +1,115 @@
+/**
+ * What each change of a cluster cost, as a markdown table: requests that failed, what was moved beside what had to be,
+ * how long it took, how slow clients were before and meanwhile. Exits 1, with sentences on stderr, where that is more
+ * than may be.
+ */
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { isAnswered, type Operation, readHistory } from '../checker/history.js';
+
+const { values: options } = parseArgs({
+  options: {
+    history: { type: 'string', default: '' },
+    /** A Step in JSON on each line. */
+    steps: { type: 'string', default: '' },
+    /** Operations a second that clients must have had answered in every step. */
+    'rate-min': { type: 'string', default: '200' },
+  },
+});
+
+/** Times in milliseconds by the clock of the history. */
+interface Step {
+  readonly step: string;
+  /** Nothing was done since; until `fromMs`. */
+  readonly quietFromMs: number;
+  readonly fromMs: number;
+  readonly untilMs: number;
+  /** What the dry run said. */
+  readonly told: Moved & { readonly leastCopies: number };
+  readonly moved: Moved;
+}
+
+interface Moved {
+  readonly copies: number;
+  readonly bytes: number;
+}
+
+const slowdownMax = 2;
+const toldShare = 0.1;
+/** What clients write meanwhile is moved with the rest. */
+const bytesBeside = 2_000_000;
+const copiesBeside = 2;
+
+const { operations } = readHistory(readFileSync(options.history, 'utf8'));
+const steps = readFileSync(options.steps, 'utf8')
+  .trim()
+  .split('\n')
+  .map((line) => JSON.parse(line) as Step);
+const complaints: string[] = [];
+
+/** Of those that began in the span; in whole and tenth milliseconds. */
+function latencies(span: { fromMs: number; untilMs: number }): { p50: number; p99: number; perSecond: number } {
+  const took = operations
+    .filter((operation) => isIn(operation, span) && isAnswered(operation))
+    .map(({ calledMs, returnedMs }) => returnedMs - calledMs)
+    .sort((a, b) => a - b);
+  const at = (share: number): number => took[Math.min(took.length - 1, Math.floor(took.length * share))] ?? 0;
+  return { p50: at(0.5), p99: at(0.99), perSecond: (took.length / (span.untilMs - span.fromMs)) * 1000 };
+}
+
+function isIn({ calledMs }: Operation, { fromMs, untilMs }: { fromMs: number; untilMs: number }): boolean {
+  return calledMs >= fromMs && calledMs < untilMs;
+}
+
+function lineOf({ step, quietFromMs, fromMs, untilMs, told, moved }: Step): string {
+  const before = latencies({ fromMs: quietFromMs, untilMs: fromMs });
+  const beside = latencies({ fromMs, untilMs });
+  const failed = operations.filter((each) => isIn(each, { fromMs, untilMs }) && !isAnswered(each)).length;
+  const slowdown = beside.p99 / before.p99;
+  const complain = (text: string): void => void complaints.push(`${step}: ${text}`);
+  if (failed > 0) complain(`${failed} requests failed`);
+  if (beside.perSecond < Number(options['rate-min'])) complain(`${beside.perSecond.toFixed(0)} operations a second`);
+  if (slowdown > slowdownMax * Number(process.env.DFS_PAUSE_SLACK ?? 1)) {
+    complain(`p99 is ${slowdown.toFixed(1)} times what it was`);
+  }
+  const isNear = (was: number, said: number, beyond: number): boolean =>
+    Math.abs(was - said) <= said * toldShare + beyond;
+  // What is told of is near the least, as test/unit/cluster/movement.test.ts holds.
+  if (!isNear(moved.bytes, told.bytes, bytesBeside)) complain(`${moved.bytes} bytes moved; ${told.bytes} were told of`);
+  if (!isNear(moved.copies, told.copies, copiesBeside)) {
+    complain(`${moved.copies} copies moved; ${told.copies} were told of`);
+  }
+  const cells = [
+    step,
+    failed,
+    `${moved.copies} (told ${told.copies}, least ${told.leastCopies})`,
+    `${toMegabytes(moved.bytes)} (told ${toMegabytes(told.bytes)})`,
+    ((untilMs - fromMs) / 1000).toFixed(1),
+    `${before.p50.toFixed(1)} / ${before.p99.toFixed(1)}`,
+    `${beside.p50.toFixed(1)} / ${beside.p99.toFixed(1)}`,
+    slowdown.toFixed(2),
+    beside.perSecond.toFixed(0),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function toMegabytes(bytes: number): string {
+  return (bytes / 1e6).toFixed(0);
+}
+
+const titles = [
+  'step',
+  'failed',
+  'copies moved',
+  'MB moved',
+  's until settled',
+  'p50 / p99 ms before',
+  'p50 / p99 ms beside',
+  'p99 ratio',
+  'operations/s',
+];
+console.log(`| ${titles.join(' | ')} |`);
+console.log(`|${titles.map(() => '---').join('|')}|`);
+for (const step of steps) console.log(lineOf(step));
+for (const complaint of complaints) console.error(complaint);
+process.exitCode = complaints.length > 0 ? 1 : 0;
