@@ -2,11 +2,13 @@
  * What a command of the command line is: its words, its options as a table from which their types come, and what it
  * runs. program.ts turns it into what the user meets.
  */
+import type { Examination } from '../client/examination.js';
 import type { FileClient } from '../client/file-client.js';
 import type { Clock } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
 import type { Address } from '../core/ids.js';
 import type { LocalFiles, Processes, Terminal } from '../core/local-machine.js';
+import type { Here } from './diagnosis.js';
 import type { Output } from './output.js';
 import type { Settings } from './settings.js';
 
@@ -21,6 +23,8 @@ export interface Context {
   readonly interrupted: AbortSignal;
   /** The client of these settings, connected once; with other places, one for them. The program closes them. */
   connect(places?: { readonly masters: readonly Address[]; readonly cacheDir?: string }): Promise<FileClient>;
+  /** How the cluster of these settings looks from here, and this machine itself; answers also when nothing works. */
+  examine(): Promise<{ readonly cluster: Examination; readonly here: Here }>;
   /** Ports of loopback on which nobody listens, from `from` upwards; any, when that is 0. */
   freePorts(wanted: { from: number; count: number }): Promise<readonly number[]>;
 }

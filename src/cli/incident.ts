@@ -43,11 +43,16 @@ function toLine(found: Incident, paint: Paint): string {
 
 function toText(found: Incident, paint: Paint): string {
   const steps = found.steps.map(({ afterSeconds, text }) => [`+${afterSeconds.toFixed(1)} s`, printable(text)]);
-  const copied = found.copiedBytes > 0 ? `; ${formatBytes(found.copiedBytes)} were copied` : '';
-  return [
-    paint.bold(`Incident ${found.id}, ${found.startedAt}: ${ending(found)}${copied}`),
-    alignColumns(steps, [0]),
-  ].join('\n');
+  const { noticedAfterSeconds: noticed, promotedAfterSeconds: promoted, copiedBytes } = found;
+  const facts = [
+    ending(found),
+    ...(noticed === null ? [] : [`noticed after ${noticed.toFixed(1)} s`]),
+    ...(promoted === null ? [] : [`led by others after ${promoted.toFixed(1)} s`]),
+    ...(copiedBytes === 0 ? [] : [`${formatBytes(copiedBytes)} copied`]),
+  ];
+  return [paint.bold(`Incident ${found.id}, ${found.startedAt}: ${facts.join(', ')}`), alignColumns(steps, [0])].join(
+    '\n',
+  );
 }
 
 function judge({ health }: Incident, paint: Paint): string {

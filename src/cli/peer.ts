@@ -5,12 +5,13 @@ import type { ClusterStatus } from '../client/results.js';
 import { DfsError, refusals } from '../core/errors.js';
 import { finishChange, isSettled } from './change-text.js';
 import { type Context, defineCommand, type Given, toggle, usage } from './command.js';
+import { isMeant, requireYes, yesOption } from './confirmation.js';
 import { nearest } from './suggestion.js';
 
 const options = {
   dryRun: toggle('only tell what would be moved'),
   wait: toggle('return when it is done, at most after --deadline'),
-  yes: toggle('do not ask', 'y'),
+  yes: yesOption,
 } as const;
 
 export const peer = defineCommand({
@@ -43,8 +44,11 @@ async function changePeer(
   }
   if (action !== 'set' && settings.length > 0) usage(`dfs peer ${action} takes no settings`);
   const place = action === 'set' ? parsePlace(settings) : {};
+  if (action === 'remove' && !given.dryRun && !given.yes) {
+    requireYes(context, 'A removed peer cannot come back with its data');
+    if (!(await isMeant(context, `Remove ${id} from the cluster for good`))) return 0;
+  }
   const client = await context.connect();
-  if (action === 'remove' && !given.dryRun && !given.yes && !(await isMeant(context, id))) return 0;
   const isCramped = action === 'drain' && !given.dryRun && (await tellRisk(context, client, id));
   const asked = { ...place, dryRun: given.dryRun, signal: context.interrupted };
   const change = await client.operations.changePeer(id, action, asked);
@@ -68,14 +72,6 @@ function parsePlace(settings: readonly string[]): Pick<ChangePeerOptions, 'weigh
     else usage(`"${setting}" is no setting of a peer`, 'Write weight=NUMBER or zone=NAME');
   }
   return place;
-}
-
-async function isMeant(context: Context, id: string): Promise<boolean> {
-  if (!context.terminal.input.isTerminal) {
-    usage('A removed peer cannot come back with its data', 'Add --yes to say that this is meant');
-  }
-  const question = `Remove ${id} from the cluster for good? [y/N] `;
-  return /^y(es)?$/i.test((await context.terminal.ask(question, context.interrupted)).trim());
 }
 
 /** Whether fewer peers are left than copies are wanted: it then keeps some for good, and who asks should know. */

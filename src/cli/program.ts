@@ -30,6 +30,7 @@ export interface World {
   readonly version: string;
   loadConfig(path: string): Promise<Readonly<Record<string, unknown>>>;
   connect(settings: Settings): Promise<FileClient>;
+  examine(settings: Settings): ReturnType<Context['examine']>;
   freePorts: Context['freePorts'];
 }
 
@@ -71,11 +72,12 @@ const commands: Readonly<Record<string, Entry>> = {
     load: async () => (await import('./checkpoint.js')).checkpoint,
   },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
+  doctor: { about: 'look for what usually goes wrong', load: async () => (await import('./doctor.js')).doctor },
   dev: { about: 'run a whole cluster on this machine', load: async () => (await import('./dev.js')).dev },
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = ['force-promote', 'doctor', 'bench'] as const;
+const laterCommands = ['force-promote', 'bench'] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 
@@ -224,6 +226,7 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
       const context: Context = {
         ...{ settings, output, terminal: world.terminal, files: world.files, processes: world.processes },
         ...{ clock: world.clock, interrupted: interruption.signal, freePorts: world.freePorts },
+        examine: () => Promise.race([world.examine(settings), interruption.thrown]),
         connect: (places) => Promise.race([clients.connect(places), interruption.thrown]),
       };
       return await Promise.race([command.run(context, operands, options), interruption.graceOver]);

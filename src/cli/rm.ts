@@ -2,14 +2,15 @@
 import type { FileClient } from '../client/file-client.js';
 import { DfsError } from '../core/errors.js';
 import { showChange } from './change-receipt.js';
-import { type Context, defineCommand, type Given, textOption, toggle, usage } from './command.js';
+import { type Context, defineCommand, type Given, textOption, usage } from './command.js';
+import { isMeant, requireYes, yesOption } from './confirmation.js';
 import { shownName } from './escaping.js';
 import { Outcomes } from './outcomes.js';
 import { forEachBounded } from './parallel.js';
 
 const options = {
   prefix: textOption('prefix', 'remove every file whose name begins with this'),
-  yes: toggle('do not ask', 'y'),
+  yes: yesOption,
 } as const;
 
 export const rm = defineCommand({
@@ -25,11 +26,10 @@ async function removeAll(context: Context, names: readonly string[], given: Give
   const { prefix } = given;
   if (prefix === undefined && names.length === 0) usage('No name is given', 'Give names, or --prefix PREFIX --yes');
   if (prefix !== undefined && names.length > 0) usage('Names and --prefix cannot be mixed');
-  if (prefix !== undefined && !given.yes && !context.terminal.input.isTerminal) {
-    usage('--prefix removes many files', 'Add --yes to say that this is meant');
-  }
+  const isAsked = prefix !== undefined && !given.yes;
+  if (isAsked) requireYes(context, '--prefix removes many files');
   const client = await context.connect();
-  if (prefix !== undefined && !given.yes && !(await isMeant(context, client, prefix))) return 0;
+  if (isAsked && !(await isMeant(context, await questionFor(context, client, prefix)))) return 0;
   const outcomes = new Outcomes(context.output, 'remove');
   await forEachBounded(prefix === undefined ? names : namesBelow(context, client, prefix), bounds, async (name) => {
     await outcomes.attempt(name, async () => {
@@ -48,9 +48,8 @@ async function* namesBelow(context: Context, client: FileClient, prefix: string)
   if (foundCount === 0) throw new DfsError('not-found', `No name begins with "${prefix}"`);
 }
 
-async function isMeant(context: Context, client: FileClient, prefix: string): Promise<boolean> {
+async function questionFor(context: Context, client: FileClient, prefix: string): Promise<string> {
   let count = 0;
   for await (const _ of namesBelow(context, client, prefix)) count++;
-  const question = `Remove ${count} files whose names begin with ${shownName(prefix)}? [y/N] `;
-  return /^y(es)?$/i.test((await context.terminal.ask(question, context.interrupted)).trim());
+  return `Remove ${count} files whose names begin with ${shownName(prefix)}`;
 }

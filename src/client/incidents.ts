@@ -2,11 +2,12 @@
  * Failures as a person would tell them: the events from when something went wrong until all was well again. Pure.
  */
 import type { PeerId } from '../core/ids.js';
-import { fromIsoTime } from '../core/iso-time.js';
+import { fromIsoTime, toIsoTime } from '../core/iso-time.js';
+import { timing } from '../core/timing.js';
 import type { ClusterEvent } from './results.js';
 
 export interface IncidentStep {
-  /** Since the incident began. */
+  /** Since it failed. */
   readonly afterSeconds: number;
   readonly text: string;
 }
@@ -18,6 +19,10 @@ export interface Incident {
   /** Null while it lasts. */
   readonly endedAt: string | null;
   readonly lastedSeconds: number;
+  /** Until the master knew that a peer had failed; null when none had. */
+  readonly noticedAfterSeconds: number | null;
+  /** Until others led all that the first to fail had led; null when there was nothing to lead. */
+  readonly promotedAfterSeconds: number | null;
   /** Who failed, in order. */
   readonly peers: readonly PeerId[];
   /** At its worst. */
@@ -42,7 +47,7 @@ export function incidentsOf(events: readonly ClusterEvent[]): readonly Incident[
     if (open === undefined && event.kind === 'peer-suspect') suspicion = event;
     if (open === undefined && (failures.has(event.kind) || (healthIn(event) ?? 'healthy') !== 'healthy')) {
       const isFirst =
-        suspicion !== undefined && suspicion.peer === event.peer && millis(event, suspicion) < suspicionMs;
+        suspicion !== undefined && suspicion.peer === event.peer && millisOf(event) - millisOf(suspicion) < suspicionMs;
       open = new OpenIncident(isFirst && suspicion !== undefined ? [suspicion] : []);
       suspicion = undefined;
     }
@@ -87,16 +92,24 @@ class OpenIncident {
   told(last: ClusterEvent | undefined): Incident {
     const first = this.#events[0] as ClusterEvent;
     const end = last ?? (this.#events.at(-1) as ClusterEvent);
+    const noticed = this.#events.find(({ kind, peer }) => peer !== undefined && failures.has(kind));
+    const promoted = this.#events.findLast(
+      ({ kind, data }) => kind === 'promoted' && noticed?.peer !== undefined && data.from === noticed.peer,
+    );
+    const startedMs = Math.min(millisOf(first), noticed === undefined ? Number.POSITIVE_INFINITY : failedMs(noticed));
+    const after = (event: ClusterEvent): number => (millisOf(event) - startedMs) / 1000;
     const copied = this.#events.map(({ data }) => (typeof data.copiedBytes === 'number' ? data.copiedBytes : 0));
     return {
       id: first.seq,
-      startedAt: first.at,
+      startedAt: toIsoTime(startedMs),
       endedAt: last?.at ?? null,
-      lastedSeconds: millis(end, first) / 1000,
+      lastedSeconds: after(end),
+      noticedAfterSeconds: noticed === undefined ? null : after(noticed),
+      promotedAfterSeconds: promoted === undefined ? null : after(promoted),
       peers: [...this.#failed],
       health: this.#worst,
       copiedBytes: copied.reduce((sum, bytes) => sum + bytes, 0),
-      steps: this.#events.map((event) => ({ afterSeconds: millis(event, first) / 1000, text: event.text })),
+      steps: this.#events.map((event) => ({ afterSeconds: after(event), text: event.text })),
     };
   }
 }
@@ -105,6 +118,16 @@ function healthIn({ kind, data }: ClusterEvent): Health | undefined {
   return kind === 'health' ? (data.health as Health) : undefined;
 }
 
-function millis(later: ClusterEvent, earlier: ClusterEvent): number {
-  return fromIsoTime(later.at) - fromIsoTime(earlier.at);
+function millisOf({ at }: ClusterEvent): number {
+  return fromIsoTime(at);
+}
+
+/**
+ * When it failed, as well as pings can tell: a silent peer at some moment between its last answer and the next ping,
+ * one whose process is gone just before that was noticed.
+ */
+function failedMs(noticed: ClusterEvent): number {
+  const { reason, silentMs } = noticed.data;
+  if (reason !== 'silent' || typeof silentMs !== 'number') return millisOf(noticed);
+  return millisOf(noticed) - Math.max(0, silentMs - timing.pingIntervalMs / 2);
 }

@@ -1,8 +1,10 @@
 /**
  * What an operator asks of the cluster, by way of its master.
  */
+import type { PeerRecord } from '../cluster/map.js';
 import { refuse } from '../core/errors.js';
 import type { PeerId } from '../core/ids.js';
+import { timing } from '../core/timing.js';
 import type { MessageName, RequestOf } from '../protocol/messages.js';
 import { AttemptFailure } from './attempt.js';
 import type { ClusterView } from './cluster-view.js';
@@ -69,13 +71,12 @@ export class ClusterOperations {
     const { caller, view } = this.#parts;
     const patience = this.#newPatience(options);
     const about = `Asking ${peer} about its scrub`;
-    const table = view.table ?? (await view.known(patience, about));
-    const record = table.map.peers.find(({ id }) => id === peer);
-    if (record === undefined) return refuse('not-found', `No peer has the id ${peer}`, { advice: 'See dfs peers' });
-    const ask = () =>
-      caller.once({
+    const known = (): PeerRecord | undefined => view.table?.map.peers.find(({ id }) => id === peer);
+    const ask = () => {
+      const { address } = known() ?? refuse('not-found', `No peer has the id ${peer}`, { advice: 'See dfs peers' });
+      return caller.once({
         name: 'scrub',
-        target: { address: record.address, peerId: peer },
+        target: { address, peerId: peer },
         lane: 'small',
         slot: 0,
         term: undefined,
@@ -83,9 +84,24 @@ export class ClusterOperations {
         about,
         header: () => ({ start: options.start ?? false }),
       });
-    // A connection that is kept open may be one to a process that is gone; asking again is harmless.
-    const answer = await ask().catch(ask).catch(thrown);
-    return { peer, ...(JSON.parse(Buffer.from(answer.payload ?? []).toString()) as Omit<ScrubState, 'peer'>) };
+    };
+    await view.known(patience, about);
+    // The map may be an old one from the cache: the peer is newer than it, or was started again elsewhere.
+    if (known() === undefined) await this.#lookForNewer(patience);
+    const again = async (error: unknown) => {
+      if (!(error instanceof AttemptFailure)) throw error;
+      await this.#lookForNewer(patience);
+      return ask();
+    };
+    const { header } = await ask().catch(again).catch(thrown);
+    return { peer, ...header };
+  }
+
+  async #lookForNewer(patience: Patience): Promise<void> {
+    const { view } = this.#parts;
+    const epoch = view.table?.map.epoch ?? 0;
+    view.lookForNewer(epoch, []);
+    await view.newerMap(epoch, patience, timing.connectTimeoutMs);
   }
 
   async #ask<T>(name: MessageName, header: object, options: CallOptions): Promise<T> {

@@ -5,6 +5,7 @@
  * "xxh64:" and 16 hex digits, comparable to `xxhsum -H64`.
  */
 import type { Address, PeerId } from '../core/ids.js';
+import type { ReplyOf } from '../protocol/messages.js';
 
 export interface PeerAddress {
   readonly id: PeerId;
@@ -326,16 +327,9 @@ export interface Harm {
   readonly bytes: number;
 }
 
-/** How far a peer is with reading all its copies; times in ms since 1970 by the cluster's clock, 0 for never. */
-export interface ScrubState {
+/** How far a peer is with reading all its copies. */
+export interface ScrubState extends ReplyOf<'scrub'> {
   readonly peer: PeerId;
-  readonly isRunning: boolean;
-  readonly startedMs: number;
-  readonly allSinceMs: number;
-  /** Of the pass that runs, or of the last one. */
-  readonly entries: number;
-  readonly bytes: number;
-  readonly bad: number;
 }
 
 export interface WhatIf {

@@ -9,7 +9,7 @@ import { assertDefined } from '../core/assert.js';
 import { refuse } from '../core/errors.js';
 import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
-import { type ClusterMap, isRunning, isWaiting, namedIn, type PeerRecord, peerOf, type SlotRecord } from './map.js';
+import { type ClusterMap, isWaiting, namedIn, type PeerRecord, peerOf, type SlotRecord } from './map.js';
 import { checkCopies } from './settings.js';
 import { without, withSlots, withTerm } from './slot-record.js';
 
@@ -78,7 +78,7 @@ export function createCluster(settings: ClusterSettings): ClusterMap {
 
 /**
  * Answers a peer that asks for a place. The first peer of an empty cluster leads every slot, alone in sync; later ones
- * come into slots by joining. Refuses `wrong-identity` and `invalid`.
+ * come into slots by joining. Refuses `wrong-identity`, `removed` and `invalid`.
  */
 export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Answered): Joined {
   if (!(join.weight >= 0 && join.weight <= limits.weightMax)) {
@@ -110,8 +110,8 @@ function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): 
     refuse('wrong-identity', `This data folder belongs to ${known.id}, not to ${join.peerId}`);
   }
   if (known.state === 'removed') {
-    refuse('wrong-identity', `${known.id} was removed from the cluster`, {
-      advice: 'Start it on an empty data folder to join as a new peer',
+    refuse('removed', `${known.id} was removed from the cluster; what its data folder holds counts for nothing`, {
+      advice: 'Stop it, or start it on an empty data folder to join as a new peer',
     });
   }
   if (known.state === 'awaited') {
@@ -162,19 +162,33 @@ function withNewStore(
 
 function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const id: PeerId = `p${1 + Math.max(0, ...map.peers.map((peer) => Number(peer.id.slice(1))))}`;
-  if (map.peers.length >= limits.peersMax) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
   const { storeId, incarnation, address, zone, weight } = join;
   const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
   const tokenAddress = isTaken ? `${address}#${id}` : address;
   const tokens = { tokenAddress, tokenWeight: weight };
   const own = { zone, weight, flagZone: zone, flagWeight: weight };
   const peer: PeerRecord = { id, storeId, address, ...tokens, ...own, ...heard, mode: 'normal', incarnation };
-  const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...map.peers, peer] };
+  const joined: ClusterMap = { ...map, epoch: map.epoch + 1, peers: [...withRoom(map), peer] };
   if (map.slots.some((record) => record.inSync.length > 0)) return { map: joined, peer, kind: 'new' };
   // Nothing was ever stored: being empty is being in sync.
   const { epoch } = joined;
   const lone: SlotRecord = { slotEpoch: epoch, term: epoch, primary: id, inSync: [id], joining: [] };
   return { map: { ...joined, slots: map.slots.map(() => lone) }, peer, kind: 'new' };
+}
+
+/**
+ * The peers, with room for one more. A cluster that replaces peers for years forgets those that were removed first;
+ * one that some slot remembers as a former member stays, for whoever must judge a loss (rule F26). A forgotten peer
+ * that comes back is refused as one that nobody knows, and its id is never given again, as the newest one is kept.
+ */
+function withRoom(map: ClusterMap): readonly PeerRecord[] {
+  if (map.peers.length < limits.peersMax) return map.peers;
+  const named = new Set(
+    map.slots.flatMap((record) => [...namedIn(record), ...(record.removed ?? []).map(({ peer }) => peer)]),
+  );
+  const forgotten = map.peers.find(({ id, state }) => state === 'removed' && !named.has(id));
+  if (forgotten === undefined) refuse('invalid', `A cluster holds at most ${limits.peersMax} peers`);
+  return map.peers.filter((peer) => peer !== forgotten);
 }
 
 /** A peer that was down answers again, the same process as before: it keeps what nobody took over meanwhile. */
@@ -205,16 +219,6 @@ export function withPromotions(map: ClusterMap, answered: Answered): ClusterMap 
     if (successor === undefined) return record;
     return without(withTerm(record, { primary: successor, epoch }), { peer: primary, epoch });
   });
-}
-
-/**
- * Slots led by peers that are down, though an in-sync member is up: `withPromotions` can help once that one answers.
- */
-export function promotableSlotCount(map: ClusterMap): number {
-  const running = new Set(map.peers.filter(isRunning).map((peer) => peer.id));
-  const isUp = (id: PeerId): boolean => running.has(id);
-  return map.slots.filter((record) => record.primary !== undefined && !isUp(record.primary) && record.inSync.some(isUp))
-    .length;
 }
 
 /**

@@ -40,11 +40,6 @@ export function wantedPlacement(peers: readonly PeerRecord[], slotCount: number,
   return Array.from(leaders, (leader) => holders[leader] as readonly PeerId[]);
 }
 
-/** Copies that one placement wants and the other has not: what must be moved from one to the other. */
-export function movedCopies(before: Placement, after: Placement): number {
-  return after.reduce((sum, wanted, slot) => sum + wanted.filter((peer) => !before[slot]?.includes(peer)).length, 0);
-}
-
 /**
  * The least that any placement with these shares would have to move, chained or not: what peers hold more than before.
  */

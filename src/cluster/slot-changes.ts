@@ -17,6 +17,9 @@ export interface SlotChange {
   readonly peer: PeerId;
   /** With `add`: the store that answered the second comparison (rule F6). */
   readonly storeId?: StoreId;
+  /** With `add`: what was copied for it. */
+  readonly keys?: number;
+  readonly bytes?: number;
 }
 
 export interface SlotPeer {

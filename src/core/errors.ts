@@ -34,6 +34,7 @@ export const refusals = {
   integrity: { retry: 'other-replica', exitCode: 7, meaning: 'Bytes do not match their checksum' },
   'wrong-cluster': { retry: 'never', exitCode: 78, meaning: 'The other side belongs to another cluster' },
   'wrong-identity': { retry: 'never', exitCode: 78, meaning: 'The other side is not who it was expected to be' },
+  removed: { retry: 'never', exitCode: 78, meaning: 'The peer was removed from the cluster' },
   'wrong-version': { retry: 'never', exitCode: 78, meaning: 'The protocol versions do not match' },
   unsupported: { retry: 'never', exitCode: 2, meaning: 'This version does not do that' },
   cancelled: { retry: 'never', exitCode: 130, meaning: 'The caller gave up' },

@@ -23,6 +23,7 @@ export const limits = {
   msgpackDepthMax: 16,
   msgpackEntriesMax: 4096,
   uncreditedBytesMax: 68 * 1024, // larger payloads ask for byte credit first, so nothing is sent to be refused
+  uploadBytesPerSecondMin: 1024, // of a connection that holds credit: who sends a byte a second blocks others for ever
   requestsInFlightMax: 1024, // per connection; beyond it the receiver stops reading
 
   // Memory.

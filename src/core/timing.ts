@@ -19,11 +19,13 @@ export const timing = {
   reconnectMs: 30, // a broken link is tried again after this pause
 
   helloRetryMs: 100, // peer → master, again and again until answered
+  removedRetryMs: 10_000, // the same of a peer that was removed: the answer will not change
   helloTimeoutMs: 2000,
   connectTimeoutMs: 1000,
   keepAliveMs: 5000, // idle connections prove they are alive this often
   halfOpenAfterMs: 15_000, // no byte for so long on a connection that should speak: closed
-  stalledUploadMs: 10_000, // granted credit on which no byte arrives is taken back
+  stalledUploadMs: 10_000, // granted credit on which next to nothing arrives is taken back
+  unwelcomeUploadMs: 1000, // the same while other clients wait: short, as many such may stand before them
 
   gatherAddsMs: 1000, // copies in step wait so long for others under way: each change of the map costs every peer time
   changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered

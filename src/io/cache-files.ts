@@ -39,3 +39,16 @@ export function openCacheFiles(folder: string): SmallFiles {
     },
   };
 }
+
+/** Why nothing can be kept in the folder, for people; undefined when it can. */
+export async function whyUnusable(folder: string): Promise<string | undefined> {
+  const trial = join(folder, `trial.${randomBytes(6).toString('hex')}.new`);
+  try {
+    await mkdir(folder, { recursive: true });
+    await writeFile(trial, 'dfs', { flag: 'wx', mode: 0o600 });
+    await rm(trial);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { hostname } from 'node:os';
 
 export const hostName: string = hostname();
+export const nodeVersion: string = process.versions.node;
 
 export interface DaemonSignals {
   /** SIGTERM or SIGINT; called once. */

@@ -19,6 +19,7 @@ const copiedPayloadBytesMax = 8 * 1024; // below this a copy is cheaper than one
 const writeBytesMax = 512 * 1024;
 const readBufferBytes = 128 * 1024;
 const roomBytes = limits.replyBytesInFlightMax / 2;
+const framesPerTurn = 64; // then others have their turn: no flood on one connection keeps a ping on another waiting
 const endWithinMs = 2000; // the other side has so long to take the last frames and close
 
 type OnConnection = (connection: Connection) => ConnectionHandler;
@@ -50,6 +51,10 @@ class TcpConnection implements Connection {
   #isWriting = false;
   #isFlushDue = false;
 
+  #framesThisTurn = 0;
+  #isHeld = false; // by whoever takes the frames
+  #isResting = false; // until the next turn of the event loop
+
   constructor(socket: net.Socket) {
     this.#socket = socket;
     this.remoteAddress = formatAddress({ host: plainHost(socket.remoteAddress), port: socket.remotePort ?? 0 });
@@ -57,7 +62,9 @@ class TcpConnection implements Connection {
     this.#decoder = new FrameDecoder({
       admit: (head, payloadBytes) => this.#handler?.admit(head, payloadBytes),
       onFrame: (frame) => {
-        if (!this.#closed) this.#handler?.onFrame(frame);
+        if (this.#closed) return;
+        this.#countFrame();
+        this.#handler?.onFrame(frame);
       },
     });
   }
@@ -117,11 +124,12 @@ class TcpConnection implements Connection {
   }
 
   pauseReading(): void {
-    this.#decoder.pause();
-    this.#socket.pause();
+    this.#isHeld = true;
+    this.#stopReading();
   }
 
   resumeReading(): void {
+    this.#isHeld = false;
     // Not from within the frame that is being handled: frames keep their order.
     process.nextTick(() => this.#resume());
   }
@@ -138,8 +146,28 @@ class TcpConnection implements Connection {
     this.#endTimer = setTimeout(() => this.#finish('This side closed the connection'), endWithinMs);
   }
 
+  #countFrame(): void {
+    this.#framesThisTurn += 1;
+    if (this.#framesThisTurn === 1) setImmediate(() => this.#onNextTurn());
+    if (this.#framesThisTurn < framesPerTurn) return;
+    this.#isResting = true;
+    this.#stopReading();
+  }
+
+  #onNextTurn(): void {
+    this.#framesThisTurn = 0;
+    if (!this.#isResting) return;
+    this.#isResting = false;
+    this.#resume();
+  }
+
+  #stopReading(): void {
+    this.#decoder.pause();
+    this.#socket.pause();
+  }
+
   #resume(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#isHeld || this.#isResting) return;
     this.#decode(() => this.#decoder.resume());
     if (!this.#decoder.isPaused) this.#socket.resume();
   }

@@ -2,7 +2,7 @@
  * The program `dfs-master`: its settings, its data folder, the events command, and the command `recover`.
  */
 import { exitCodes, refusals } from '../core/errors.js';
-import { runCommand } from '../io/daemon-process.js';
+import { nodeVersion, runCommand } from '../io/daemon-process.js';
 import { openSmallFiles } from '../io/small-files.js';
 import { embeddedMapStore } from '../master/map-store.js';
 import { Master } from '../master/master.js';
@@ -32,6 +32,7 @@ export async function main(
         slotCount: settings.slots,
         repairGraceMs: settings['repair-grace'],
         quarantineMs: settings.quarantine,
+        nodeVersion,
         checkpoints: { everyMs: settings['checkpoint-every'], keep: settings['checkpoint-keep'] },
         onFatal,
         onEvent: eventCommand(settings['on-event'], world.log),

@@ -4,7 +4,7 @@
 import { join } from 'node:path';
 import { limits } from '../core/limits.js';
 import { openByteFiles } from '../io/byte-files.js';
-import { hostName } from '../io/daemon-process.js';
+import { hostName, nodeVersion } from '../io/daemon-process.js';
 import { openIndexCopies } from '../io/lmdb-copies.js';
 import { createIndex, openIndex, setAsideIndex } from '../io/lmdb-index.js';
 import { openSmallFiles } from '../io/small-files.js';
@@ -47,6 +47,7 @@ export async function main(
         replacedGraceMs: settings['replaced-grace'],
         maxFileBytes: settings['max-file-size'] ?? Number.MAX_SAFE_INTEGER,
         maxUploads: settings['max-uploads'] ?? Number.MAX_SAFE_INTEGER,
+        nodeVersion,
         stillThere: () => folder.stillThere(),
         onFatal,
       },

@@ -3,7 +3,7 @@
  *
  * What most commands do not need is imported where it is used, so that starting up stays quick.
  */
-import { runProgram } from '../cli/program.js';
+import { runProgram, type World } from '../cli/program.js';
 import type { Settings } from '../cli/settings.js';
 import type { FileClient } from '../client/file-client.js';
 import { silentLog } from '../core/environment.js';
@@ -24,9 +24,24 @@ export async function main(
     loadConfig,
     freePorts: async (wanted) => (await import('../io/free-ports.js')).freePorts(wanted),
     connect,
+    examine,
   });
   await flushTerminal();
   return exitCode;
+}
+
+async function examine({ masters, cacheDir }: Settings): ReturnType<World['examine']> {
+  const [client, { tcpNetwork }, { systemRandom }, cache, { nodeVersion }] = await Promise.all([
+    import('../client/examination.js'),
+    import('../io/tcp.js'),
+    import('../io/random.js'),
+    import('../io/cache-files.js'),
+    import('../io/daemon-process.js'),
+  ]);
+  const folder = cacheDir ?? cache.defaultCacheFolder();
+  const environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log: silentLog };
+  const cluster = await client.examine(environment, { masters, cacheFiles: cache.openCacheFiles(folder) });
+  return { cluster, here: { nodeVersion, cacheProblem: await cache.whyUnusable(folder) } };
 }
 
 async function connect({ masters, bucket, timeoutMs, deadlineMs, cacheDir }: Settings): Promise<FileClient> {

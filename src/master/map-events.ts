@@ -6,11 +6,12 @@
 import type { ClusterMap, PeerRecord, SlotRecord } from '../cluster/map.js';
 import { isWaiting, peerOf } from '../cluster/map.js';
 import { settingsOf } from '../cluster/settings.js';
+import type { SlotChange } from '../cluster/slot-changes.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { type ConditionChange, sentenceOfCondition } from './conditions.js';
 import type { EventKind, NewEvent } from './events.js';
-import type { Membership } from './membership.js';
+import { type Liveness, type Membership, neverAnswered } from './membership.js';
 
 export function eventsBetween(before: ClusterMap | undefined, after: ClusterMap): readonly NewEvent[] {
   const events: NewEvent[] = [];
@@ -150,16 +151,22 @@ export function eventsOfVerdicts(before: Membership, after: Membership): readonl
     }
     if (member.state === 'down') {
       const kind = member.reason === 'goodbye' ? 'peer-stopped' : 'peer-down';
-      const silentMs = old.state === 'down' ? 0 : Math.round(member.sinceMs - old.heardAtMs);
-      const text = `${peer} ${downSentences[member.reason]}${kind === 'peer-down' ? lastAnswered(silentMs) : ''}`;
-      events.push({ kind, peer, text, data: { reason: member.reason, silentMs } });
+      const silence = kind === 'peer-down' ? silenceOf(old, member.sinceMs) : {};
+      const text = `${peer} ${downSentences[member.reason]}${lastAnswered(silence)}`;
+      events.push({ kind, peer, text, data: { reason: member.reason, ...silence } });
     }
   }
   return events;
 }
 
-function lastAnswered(silentMs: number): string {
-  return `; it last answered ${(silentMs / 1000).toFixed(1)} s before`;
+/** Since its last answer; a master that has never had one from it does not know. */
+function silenceOf(before: Liveness, atMs: number): { silentMs?: number } {
+  const isKnown = before.state !== 'down' && before.answeredMs !== neverAnswered;
+  return isKnown ? { silentMs: Math.round(atMs - before.heardAtMs) } : {};
+}
+
+function lastAnswered({ silentMs }: { silentMs?: number }): string {
+  return silentMs === undefined ? '' : `; it last answered ${(silentMs / 1000).toFixed(1)} s before`;
 }
 
 const downSentences = {
@@ -186,13 +193,9 @@ export function eventsOfCondition({ peer, before, after, figures }: ConditionCha
 /** All are in the event's data. */
 const namesInText = 3;
 
-/** What a peer told of itself. */
+/** What a peer told of copies on it. */
 export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEvent {
-  const { kind, named = [], others = 0, to, slots = 0, keys = 0, bytes = 0 } = report;
-  if (kind === 'copies-made') {
-    const text = `${peer} copied what ${to} lacked: ${keys} entries in ${slots} slots, ${bytes} bytes`;
-    return { kind, peer, text, data: { to, copiedSlots: slots, copiedEntries: keys, copiedBytes: bytes } };
-  }
+  const { kind, named = [], others = 0 } = report;
   const count = named.length + others;
   const shown = named.slice(0, namesInText).map(({ what }) => what);
   const which = shown.length === count ? shown.join(', ') : `${shown.join(', ')} and ${count - shown.length} others`;
@@ -206,6 +209,37 @@ export function eventOfReport(peer: PeerId, report: RequestOf<'report'>): NewEve
   return { kind, peer, slots: [...new Set(named.map(({ slot }) => slot))], text, data };
 }
 
+/** What `peer` copied for those that were let into its sets: one event for each of them. */
+export function eventsOfCopies(peer: PeerId, added: readonly SlotChange[]): readonly NewEvent[] {
+  const made = new Map<PeerId, Copied>();
+  for (const { slot, peer: to, keys = 0, bytes = 0 } of added) {
+    if (keys > 0) made.set(to, withCopied(made.get(to), { slots: [slot], keys, bytes }));
+  }
+  return [...made].map(([to, copied]) => eventOfCopies(peer, to, copied));
+}
+
+interface Copied {
+  readonly slots: readonly SlotNumber[];
+  readonly keys: number;
+  readonly bytes: number;
+}
+
+function withCopied(before: Copied | undefined, more: Copied): Copied {
+  if (before === undefined) return more;
+  const slots = [...new Set([...before.slots, ...more.slots])];
+  return { slots, keys: before.keys + more.keys, bytes: before.bytes + more.bytes };
+}
+
+function eventOfCopies(
+  peer: PeerId,
+  to: PeerId,
+  { slots, keys, bytes }: Copied,
+): NewEvent & { slots: readonly number[] } {
+  const text = `${peer} copied what ${to} lacked: ${keys} entries in ${slots.length} slots, ${bytes} bytes`;
+  const data = { to, copiedSlots: slots.length, copiedEntries: keys, copiedBytes: bytes };
+  return { kind: 'copies-made', peer, slots, text, data };
+}
+
 /** Slots that nobody can serve until a holder returns, or says what it knows. */
 export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
   const down = new Set(map.peers.filter((peer) => peer.state === 'down').map((peer) => peer.id));
@@ -214,22 +248,26 @@ export function waitingSlots(map: ClusterMap): readonly SlotNumber[] {
   return map.slots.flatMap((record, slot) => (isLeaderless(record) ? [slot] : []));
 }
 
-const moves: ReadonlySet<EventKind> = new Set(['copy-joining', 'copy-added', 'copy-removed', 'handed-over']);
+const moves: ReadonlySet<EventKind> = new Set([
+  ...(['copy-joining', 'copy-added', 'copy-removed', 'handed-over', 'copies-made'] as const),
+]);
+
+type Move = NewEvent & { readonly slots: readonly SlotNumber[] };
 
 /**
  * Gathers what moves slot by slot, as copies are made and handed over, so that one event tells of many slots. Order is
  * kept: whatever else happens lets out what was gathered before it.
  */
 export class GatheredMoves {
-  readonly #gathered = new Map<string, NewEvent & { readonly slots: readonly SlotNumber[] }>();
+  readonly #gathered = new Map<string, Move>();
 
   /** The events to tell now: none for a move, otherwise those gathered and then this one. */
   add(event: NewEvent): readonly NewEvent[] {
-    if (!moves.has(event.kind) || event.slots === undefined) return [...this.takeAll(), event];
-    const fact: SlotFact = { kind: event.kind, peer: event.peer ?? '', ...event.data };
-    const key = `${fact.kind} ${fact.peer} ${fact.from ?? ''}`;
-    const slots = [...new Set([...(this.#gathered.get(key)?.slots ?? []), ...event.slots])];
-    this.#gathered.set(key, { ...event, slots, text: sentenceOf(fact, slots) });
+    const { kind, peer = '', slots, data } = event;
+    if (!moves.has(kind) || slots === undefined) return [...this.takeAll(), event];
+    const key = `${kind} ${peer} ${data?.from ?? data?.to ?? ''}`;
+    const before = this.#gathered.get(key);
+    this.#gathered.set(key, before === undefined ? { ...event, slots } : merged(before, { ...event, slots }));
     return [];
   }
 
@@ -242,4 +280,18 @@ export class GatheredMoves {
     this.#gathered.clear();
     return events;
   }
+}
+
+function merged(before: Move, event: Move): Move {
+  const { kind, peer = '' } = event;
+  if (kind === 'copies-made') {
+    const copied = withCopied(copiedIn(before), copiedIn(event));
+    return { ...event, ...eventOfCopies(peer, String(event.data?.to), copied) };
+  }
+  const slots = [...new Set([...before.slots, ...event.slots])];
+  return { ...event, slots, text: sentenceOf({ kind, peer, ...event.data }, slots) };
+}
+
+function copiedIn({ slots, data }: Move): Copied {
+  return { slots, keys: Number(data?.copiedEntries), bytes: Number(data?.copiedBytes) };
 }

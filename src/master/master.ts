@@ -18,6 +18,7 @@ import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
+import type { ReplyOf } from '../protocol/messages.js';
 import { Checkpoints, type CheckpointTimer } from './checkpoints.js';
 import { Commits } from './commits.js';
 import { Conditions } from './conditions.js';
@@ -42,6 +43,8 @@ export interface MasterOptions {
   /** Followed at every start. */
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
+  /** For `dfs doctor`. */
+  readonly nodeVersion: string;
   readonly checkpoints: CheckpointTimer;
   /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
   onFatal(error: unknown): void;
@@ -169,6 +172,10 @@ export class Master {
 
   status(): object {
     return toStatus(this.#statusView());
+  }
+
+  examined(): ReplyOf<'examine-master'> {
+    return { wallMs: Math.floor(this.environment.clock.wallMs()), node: this.options.nodeVersion };
   }
 
   #statusView(): StatusView {
@@ -361,7 +368,7 @@ export class Master {
     if (before !== undefined) this.planning.onCommitted(before, after, this.environment.clock.monotonicMs());
     this.watch.follow(after, this.encodedMap ?? new Uint8Array());
     this.checkpoints.onMap(after);
-    this.#server?.onNewMap();
+    this.#server?.onNewMap(after);
     for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
     // Not here and now: whoever asked for this change is answered first.
     this.#planSoon ??= this.environment.clock.after(planSoonMs, () => {

@@ -20,7 +20,7 @@ import { CreditPool } from '../protocol/credit.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
 import { checkHello, type Hello, type JoinRequest, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
-import { eventOfReport } from './map-events.js';
+import { eventOfReport, eventsOfCopies } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
 import { foreignMapOf } from './peer-watch.js';
@@ -59,9 +59,13 @@ export class MasterServer {
     return this.#listener?.address ?? this.#master.options.listen;
   }
 
-  /** Answers everybody who waits for a newer map. */
-  onNewMap(): void {
+  /** Answers everybody who waits for a newer map, and ends the connections of peers that were removed. */
+  onNewMap(map: ClusterMap): void {
     for (const wake of [...this.#waiting]) wake();
+    for (const session of [...this.#sessions]) {
+      const identity = this.#identities.get(session);
+      if (identity !== undefined && peerOf(map, identity.peer)?.state === 'removed') session.close('It was removed');
+    }
   }
 
   async close(): Promise<void> {
@@ -121,6 +125,8 @@ export class MasterServer {
         return Promise.resolve({ payload: Buffer.from(JSON.stringify(this.#master.status())) });
       case 'events':
         return this.#events(request);
+      case 'examine-master':
+        return Promise.resolve({ header: this.#master.examined() });
       case 'change-peer':
         return this.#operate(({ operations }) => operations.changePeer(request.header));
       case 'change-cluster':
@@ -190,10 +196,13 @@ export class MasterServer {
   async #change({ header, session }: Incoming<'change'>): Promise<Outgoing> {
     await this.#untilReady();
     const by = this.#identityOf(session);
-    await this.#master.commits.change((map) => {
+    const { result: added } = await this.#master.commits.change((map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
-      return { map: applyChanges(map, { by: by.peer, changes: header.changes }).map, result: undefined };
+      const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes: header.changes });
+      const done = header.changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done');
+      return { map: after, result: done };
     });
+    for (const event of eventsOfCopies(by.peer, added)) this.#master.addEvent(event);
     return this.#mapAnswer();
   }
 

@@ -112,7 +112,8 @@ export function buildEngine(parts: EngineParts): Engine {
     minInSync,
     mapDurable: () => maps.makeDurable(),
   });
-  const salvage = new Salvage({ environment, store: parts.index, bytes: parts.bytes, copies, currentMap });
+  const stored = { store: parts.index, bytes: parts.bytes, copies };
+  const salvage = new Salvage({ ...stored, environment, currentMap });
   const replica = new Replica({ probe, me, index, copies, grants, maps, admission, salvage, noteDamage });
   const kept = { index, commits, repair, checkpoints };
   const shared = { ...kept, log, me, leadership, serving, calls, clock, admission, currentMap };
@@ -140,16 +141,7 @@ export function buildEngine(parts: EngineParts): Engine {
     restCheck: new RestCheck({ log, leadership, comparison }),
     surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
     salvage,
-    sweeper: new Sweeper({
-      ...shared,
-      store: parts.index,
-      bytes: parts.bytes,
-      copies,
-      salvage,
-      uploads,
-      oldIds,
-      sweepAfterMs: parts.sweepAfterMs,
-    }),
+    sweeper: new Sweeper({ ...shared, ...stored, salvage, uploads, oldIds, sweepAfterMs: parts.sweepAfterMs }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },
     settling: { leadership, comparison },
     handover: { clock: environment.clock, log, leadership, master },

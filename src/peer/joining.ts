@@ -17,7 +17,7 @@ export interface JoiningParts {
   readonly oldIds: OldIds;
   storeOf(peer: PeerId): StoreId | undefined;
   /** Asks the master; resolves when it has answered and the map of the answer was taken. */
-  askToAdd(led: LedSlot, peer: PeerId, storeId: StoreId): Promise<void>;
+  askToAdd(to: { led: LedSlot; peer: PeerId; storeId: StoreId; copied: Settled }): Promise<void>;
 }
 
 /** While more than so many keys differ, another round of copying pays before writes are held up by the replica. */
@@ -42,7 +42,7 @@ export async function join(parts: JoiningParts, led: LedSlot, peer: PeerId, tota
     while (storeId !== undefined && led.isPending(peer) && isStillJoining(led, peer)) {
       if (parts.storeOf(peer) !== storeId) return;
       led.probe?.at({ point: 'askedToAdd', slot: led.slot, term: led.term, peer });
-      await parts.askToAdd(led, peer, storeId);
+      await parts.askToAdd({ led, peer, storeId, copied: total });
     }
   } catch (error) {
     if (!isRefusal(error, 'cancelled')) throw error;

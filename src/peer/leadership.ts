@@ -221,7 +221,7 @@ export class Leadership {
           canRun: () => this.#links.get(peer)?.isUp === true,
           run: (each) => this.#join(each, peer),
           isWanted: (each) => isStillJoining(each, peer),
-          onDrained: (copied) => this.#onCopied(peer, copied),
+          onDrained: (copied) => this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again'),
         });
         this.#joins.set(peer, queue);
       }
@@ -229,22 +229,18 @@ export class Leadership {
     }
   }
 
-  #onCopied(peer: PeerId, copied: Settled & { slots: number }): void {
-    this.#parts.environment.log.info({ peer, ...copied }, 'a replica is in step again');
-    if (copied.keys > 0) this.#parts.master.report({ kind: 'copies-made', to: peer, ...copied });
-  }
-
   #joiningParts(): JoiningParts {
     return {
       comparison: this.#parts.comparison,
       oldIds: this.#parts.oldIds,
       storeOf: (peer): StoreId | undefined => this.#links.get(peer)?.target.storeId,
-      askToAdd: (led, peer, storeId) => this.#askToAdd(led, peer, storeId),
+      askToAdd: (to) => this.#askToAdd(to),
     };
   }
 
   /** While others are on their way, it waits a little for them; the last one takes all with it. */
-  async #askToAdd(led: LedSlot, peer: PeerId, storeId: StoreId): Promise<void> {
+  async #askToAdd(to: Parameters<JoiningParts['askToAdd']>[0]): Promise<void> {
+    const { led, peer, storeId, copied } = to;
     // Of before any wait: what was compared is of this record, and of no later one.
     const fence = led.fence();
     this.#inStep += 1;
@@ -252,7 +248,7 @@ export class Leadership {
     try {
       // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
       await this.#parts.maps.makeDurable();
-      await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId }], underWay <= this.#inStep);
+      await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId, ...copied }], underWay <= this.#inStep);
     } finally {
       this.#inStep -= 1;
     }

@@ -59,6 +59,7 @@ export class MasterLink {
   #closed = false;
   #complained: string | undefined;
   #hasJoined = false;
+  #isRemoved = false;
   #rejectedSinceMs: number | undefined;
   readonly #reports: RequestOf<'report'>[] = [];
   #isReporting = false;
@@ -210,7 +211,7 @@ export class MasterLink {
         this.#onNotJoined(address, error);
       }
       this.#session = undefined;
-      await sleep(this.#parts.environment.clock, timing.helloRetryMs);
+      await sleep(this.#parts.environment.clock, this.#isRemoved ? timing.removedRetryMs : timing.helloRetryMs);
     }
   }
 
@@ -244,6 +245,7 @@ export class MasterLink {
       environment.log.info({ master: address, peer: answer.header.peerId }, 'joined');
       this.#session = session;
       this.#hasJoined = true;
+      this.#isRemoved = false;
       void this.#sendReports();
     } catch (error) {
       session.close('joining failed');
@@ -265,13 +267,14 @@ export class MasterLink {
 
   #onNotJoined(address: Address, error: unknown): void {
     if (!(error instanceof DfsError || error instanceof ConnectFailure)) throw error;
-    if (isRefusal(error, 'wrong-cluster', 'wrong-identity')) this.#onRejected(error);
+    this.#isRemoved = this.#hasJoined && isRefusal(error, 'removed');
+    if (isRefusal(error, 'wrong-cluster', 'wrong-identity', 'removed')) this.#onRejected(error);
     else this.#rejectedSinceMs = undefined;
     if (this.#complained === error.message) return;
     this.#complained = error.message;
-    this.#parts.environment.log.warn(
-      { master: address, error: error.message },
-      'the master does not answer; trying on',
-    );
+    const { log } = this.#parts.environment;
+    // It goes on for a while: its surplus copies are dropped only once others have confirmed theirs (F15).
+    if (isRefusal(error, 'removed')) log.error({ master: address }, `${error.message}. ${error.advice ?? ''}`);
+    else log.warn({ master: address, error: error.message }, 'the master does not answer; trying on');
   }
 }

@@ -40,6 +40,8 @@ export interface PeerOptions {
   readonly replacedGraceMs: number;
   readonly maxFileBytes: number;
   readonly maxUploads: number;
+  /** For `dfs doctor`. */
+  readonly nodeVersion: string;
   /** Whether the data folder is still the one that was opened. */
   stillThere(): boolean;
   /** Ends the process: it can promise nothing any more. */
@@ -290,6 +292,7 @@ export class Peer {
         checkpoints: this.#checkpoints,
         engine: () => this.#engine,
         onPing: (ping) => this.#onPing(ping),
+        onExamined: () => this.#examined(),
         onLookBack: () => this.#onLookBack(),
         acceptMap: (encoded) => this.#maps.accept(encoded),
       },
@@ -337,6 +340,21 @@ export class Peer {
       promised: this.#maps.promisedGeneration,
       ...(pingedMs === undefined ? {} : { masterMs: Math.floor(this.#environment.clock.monotonicMs() - pingedMs) }),
       ...(this.#clock.isTold ? { clusterMs: this.#clock.nowMs() } : {}),
+    };
+  }
+
+  #examined(): ReplyOf<'examine-peer'> {
+    const { freeBytes, totalBytes } = this.#admission.space;
+    return {
+      wallMs: Math.floor(this.#environment.clock.wallMs()),
+      node: this.#options.nodeVersion,
+      lagMs: this.#lag.recentWorstMs,
+      freeBytes: Math.floor(freeBytes),
+      totalBytes: Math.floor(totalBytes),
+      reserveBytes: Math.floor(this.#admission.reserveBytes),
+      damaged: this.#engine?.damage.count ?? 0,
+      verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
+      isJoined: this.#master.isConnected,
     };
   }
 

@@ -8,6 +8,7 @@
 import { type Environment, sleep } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
 import type { IndexStore } from '../core/storage.js';
+import type { ReplyOf } from '../protocol/messages.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Copies } from './copies.js';
@@ -26,17 +27,7 @@ export interface ScrubParts {
   readonly clock: ClusterClock;
 }
 
-/** For people and the master: times by the cluster's clock, 0 for never. */
-export interface ScrubState {
-  readonly isRunning: boolean;
-  /** Of the pass that runs, or of the last one. */
-  readonly startedMs: number;
-  /** Everything here was read since then, and verified or written down as bad. */
-  readonly allSinceMs: number;
-  readonly entries: number;
-  readonly bytes: number;
-  readonly bad: number;
-}
+export type ScrubState = ReplyOf<'scrub'>;
 
 const passEveryMs = 14 * 24 * 3_600_000;
 /** Not at each of many restarts. */
@@ -191,5 +182,5 @@ function load(store: IndexStore): Progress {
 
 export async function onScrubAsked(scrub: Scrub, request: Incoming<'scrub'>): Promise<Outgoing> {
   if (request.header.start) scrub.start();
-  return { payload: Buffer.from(JSON.stringify(scrub.state)) };
+  return { header: scrub.state };
 }

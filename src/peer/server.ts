@@ -18,6 +18,7 @@ export interface ServerParts {
   readonly checkpoints: Checkpoints;
   engine(): Engine | undefined;
   onPing(request: Incoming<'ping'>): ReplyOf<'ping'>;
+  onExamined(): ReplyOf<'examine-peer'>;
   onLookBack(): ReplyOf<'look-back'>;
   acceptMap(encoded: Uint8Array): Promise<void>;
 }
@@ -63,6 +64,8 @@ export async function serve(parts: ServerParts, request: AnyIncoming): Promise<O
   switch (request.name) {
     case 'ping':
       return replied(parts.onPing(request));
+    case 'examine-peer':
+      return replied(parts.onExamined());
     case 'push-map':
       return onPushedMap(parts, request);
     case 'look-back':

@@ -2,7 +2,7 @@
  * What clients ask of peers: files, listings, the state of copies.
  */
 import { limits } from '../core/limits.js';
-import { bytes, count, exactBytes, flag, list, oneOf, optional, text } from './checks.js';
+import { bytes, count, exactBytes, flag, list, measure, oneOf, optional, text } from './checks.js';
 import type { Message } from './message.js';
 import {
   acknowledged,
@@ -140,8 +140,22 @@ export const clientMessages = {
     reply: { state: oneOf('ok', 'missing', 'damaged') },
   },
 
-  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. Reply payload: JSON. */
-  scrub: { kind: 19, from: ['client'], request: { start: flag() }, reply: {} },
+  /** How far this peer is with reading all its copies; `start`: it begins, or goes on faster. */
+  scrub: {
+    kind: 19,
+    from: ['client'],
+    request: { start: flag() },
+    reply: {
+      isRunning: flag(),
+      /** Of the pass that runs, or of the last one; times by the cluster's clock, 0 for never. */
+      startedMs: count(),
+      /** Everything there was read since then, and verified or written down as bad. */
+      allSinceMs: count(),
+      entries: count(),
+      bytes: count(),
+      bad: count(),
+    },
+  },
 
   /** Which slots this peer's part of a checkpoint has whole. Reply payload: vouch rows. */
   'checkpoint-slots': { kind: 20, from: ['client'], request: { checkpoint }, reply: {} },
@@ -178,5 +192,26 @@ export const clientMessages = {
       end: count(),
     },
     reply: { record: optional(fileRecord), size: count(), offset: count(), sums },
+  },
+
+  /** How this peer's host and process are, for `dfs doctor`. */
+  'examine-peer': {
+    kind: 25,
+    from: ['client'],
+    request: {},
+    reply: {
+      /** By its own clock, ms since 1970. */
+      wallMs: count(),
+      node: text(64),
+      /** How late its event loop was at worst in the last seconds. */
+      lagMs: measure(),
+      freeBytes: count(),
+      totalBytes: count(),
+      reserveBytes: count(),
+      damaged: count(),
+      verifiedSinceMs: count(),
+      /** Whether it is connected to a master. */
+      isJoined: flag(),
+    },
   },
 } as const satisfies Record<string, Message>;

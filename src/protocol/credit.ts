@@ -34,6 +34,10 @@ export class CreditPool {
     return this.#smallBytes;
   }
 
+  get isWaitedFor(): boolean {
+    return this.#waiting.size > 0;
+  }
+
   get isSmallFull(): boolean {
     return this.#smallBytes > this.#smallBytesMax;
   }

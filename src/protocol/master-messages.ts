@@ -33,7 +33,16 @@ export const masterMessages = {
     from: ['peer'],
     request: {
       changes: list(
-        object({ slot, slotEpoch: count(), op: oneOf('add', 'remove', 'handover'), peer: id, storeId: optional(id) }),
+        object({
+          slot,
+          slotEpoch: count(),
+          op: oneOf('add', 'remove', 'handover'),
+          peer: id,
+          storeId: optional(id),
+          /** With `add`: what was copied for it. */
+          keys: optional(count()),
+          bytes: optional(count()),
+        }),
         500,
       ),
     },
@@ -44,20 +53,15 @@ export const masterMessages = {
   /** A connection to a peer broke: look at it now. */
   suspect: { kind: 63, from: ['peer', 'client'], request: { peer: id }, reply: {} },
 
-  /** Something an operator should know: of a copy here, or of what this peer has copied to another. */
+  /** Something an operator should know of a copy here. */
   report: {
     kind: 64,
     from: ['peer'],
     request: {
-      kind: oneOf('copy-damaged', 'copy-repaired', 'copies-made'),
+      kind: oneOf('copy-damaged', 'copy-repaired'),
       /** Those of the last second, and how many more there were. */
       named: optional(list(object({ slot, what: text(limits.copyWordsBytesMax) }), limits.copiesInReportMax)),
       others: optional(count()),
-      /** Who got copies, of how many slots, keys and bytes. */
-      to: optional(id),
-      slots: optional(count()),
-      keys: optional(count()),
-      bytes: optional(count()),
     },
     reply: {},
   },
@@ -196,4 +200,6 @@ export const masterMessages = {
   checkpoints: { kind: 86, from: ['client'], request: {}, reply: {} },
   /** Removes a checkpoint from every peer; from one that is away when it comes back. Reply payload: JSON. */
   'checkpoint-delete': { kind: 87, from: ['client'], request: { checkpoint }, reply: {} },
+  /** What the master's host is, for `dfs doctor`: its own clock in ms since 1970, and its Node. */
+  'examine-master': { kind: 89, from: ['client'], request: {}, reply: { wallMs: count(), node: text(64) } },
 } as const satisfies Record<string, Message>;

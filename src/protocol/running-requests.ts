@@ -107,6 +107,9 @@ class Arrived implements Incoming {
   }
 }
 
+const uploadLookMs = 250;
+const uploadLookBytesMin = (limits.uploadBytesPerSecondMin * uploadLookMs) / 1000;
+
 export class RunningRequests {
   readonly #clock: Clock;
   readonly #log: Log;
@@ -249,17 +252,24 @@ export class RunningRequests {
       return;
     }
     running.grantedBytes = bytes;
-    this.#watchUpload(running, this.#connection.receivedPayloadBytes);
+    this.#watchUpload(running, { receivedBytes: this.#connection.receivedPayloadBytes, quietMs: 0 });
     const { kind } = running;
     this.#connection.send({ type: 'credit', kind, requestId, header: {}, payload: undefined, sums: undefined });
   }
 
-  /** Memory was set aside for an upload: when nothing at all arrives, its sender is taken for gone. */
-  #watchUpload(running: Running, receivedBytes: number): void {
-    running.stallTimer = this.#clock.after(timing.stalledUploadMs, () => {
-      const nowBytes = this.#connection.receivedPayloadBytes;
-      if (nowBytes !== receivedBytes || this.#isPaused) return this.#watchUpload(running, nowBytes);
-      this.#session.close(`No byte of a granted upload arrived for ${timing.stalledUploadMs} ms`);
+  /**
+   * Memory was set aside for an upload: when next to nothing arrives, its sender is taken for gone, and sooner while
+   * other clients wait for memory.
+   */
+  #watchUpload(running: Running, before: { readonly receivedBytes: number; readonly quietMs: number }): void {
+    running.stallTimer = this.#clock.after(uploadLookMs, () => {
+      const receivedBytes = this.#connection.receivedPayloadBytes;
+      const isQuiet = receivedBytes - before.receivedBytes < uploadLookBytesMin && !this.#isPaused;
+      const quietMs = isQuiet ? before.quietMs + uploadLookMs : 0;
+      const isUnwelcome = this.#role === 'client' && this.#credit.isWaitedFor;
+      const patienceMs = isUnwelcome ? timing.unwelcomeUploadMs : timing.stalledUploadMs;
+      if (quietMs < patienceMs) return this.#watchUpload(running, { receivedBytes, quietMs });
+      this.#session.close(`Next to nothing of a granted upload arrived for ${quietMs} ms`);
     });
   }
 

@@ -6,7 +6,7 @@ for index in $(seq 20); do head -c 1000000 /dev/urandom | dfs send --quiet - --a
 start_workload
 for copies in 3 2; do
   sleep 2
-  dfs --deadline 120 set replicas "$copies" --wait --quiet || complain "$copies copies were not reached"
+  dfs --deadline 120 set replicas "$copies" --yes --wait --quiet || complain "$copies copies were not reached"
   told=$(dfs send "$0" --as "told/$copies" --json | field '.copies' | tr -d ' \n')
   [[ $told == *"durable:$copies,wanted:$copies"* ]] || complain "a receipt says $told with $copies copies"
 done

@@ -10,7 +10,9 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/dfs-row.XXXXXX")
 programs=$checkout/dist-test/failover
 replicas=2
 declare -A pid_of=() address_of=() flags_of=() commands=()
-declare -a complaints=() histories=() cuts=() mounts=()
+declare -A launcher_of=() # by what a daemon's program is run, if not by itself
+master_flags= # more of them, for start_cluster
+declare -a complaints=() histories=() cuts=() mounts=() odd_clients=() after_cleanup=()
 netns= # prefix of this row's network namespaces, empty when it runs on loopback
 workload_count=0
 whole_after_ms=0
@@ -39,6 +41,7 @@ cleanup() {
       wait "${pid_of[$name]}" || true
     done
   } 2>/dev/null
+  for name in "${after_cleanup[@]}"; do "$name" || true; done
   if [[ $status -ne 0 && $status -ne 77 ]]; then
     [[ -n $is_done ]] || echo "FAIL $row: the script ended early with $status"
     for name in "$work"/*.log; do
@@ -153,7 +156,7 @@ is_alive() { [[ -r /proc/$1/stat && $(sed 's/.*) //' "/proc/$1/stat" | cut -c1) 
 launch() {
   local name=$1
   # shellcheck disable=SC2086
-  run_at "$name" "$checkout/bin/${commands[$name]}" --listen "${address_of[$name]}" --data "$work/$name" \
+  run_at "$name" ${launcher_of[$name]:-} "$checkout/bin/${commands[$name]}" --listen "${address_of[$name]}" --data "$work/$name" \
     ${flags_of[$name]} >>"$work/$name.out" 2>>"$work/$name.log" </dev/null &
   pid_of[$name]=$!
 }
@@ -181,7 +184,7 @@ start_cluster() {
   [[ -d $programs ]] || "$checkout/node_modules/.bin/tsc" -p "$checkout/test/failover/tsconfig.json"
   place master 1
   commands[master]=dfs-master
-  flags_of[master]="--replicas $replicas"
+  flags_of[master]="--replicas $replicas $master_flags"
   place client 100
   export DFS_MASTER=${address_of[master]}
   start master
@@ -283,6 +286,51 @@ stop_workload() {
   local name=workload${1:-$workload_count}
   end_with TERM "$name"
   [[ $last_status -eq 0 ]] || complain "The workload ended with $last_status: $(tail -n 3 "$work/$name.log")"
+}
+
+# start_odd_clients KIND COUNT NAME…: so many connections to each of these daemons; returns when all stand.
+start_odd_clients() {
+  local kind=$1 count=$2 name
+  local -a to=()
+  shift 2
+  for name in "$@"; do to+=(--to "${address_of[$name]}"); done
+  # Gently: they stand for other machines, which would not take this one's time.
+  run_at client nice -n 10 node "$programs/odd-clients.js" --kind "$kind" --count "$count" "${to[@]}" >"$work/odd-$kind.log" 2>&1 &
+  pid_of[odd-$kind]=$!
+  odd_clients+=("odd-$kind")
+  for _ in $(seq 1500); do
+    grep -q running "$work/odd-$kind.log" && return
+    is_alive "${pid_of[odd-$kind]}" || break
+    sleep 0.02
+  done
+  echo "The $kind clients did not start" >&2
+  return 1
+}
+
+stop_odd_clients() {
+  local name
+  for name in "${odd_clients[@]}"; do
+    end_with TERM "$name"
+    [[ $last_status -eq 0 ]] || complain "$name ended with $last_status: $(tail -n 3 "$work/$name.log")"
+  done
+  odd_clients=()
+}
+
+# watch_pings MS: from now on; stop_pings sets $late to the percentage of looks at which one was not answered in time.
+watch_pings() {
+  run_at client node "$programs/ping-watch.js" --master "$DFS_MASTER" --within "$1" >"$work/pings" 2>&1 &
+  pid_of[pings]=$!
+}
+
+stop_pings() {
+  end_with TERM pings
+  late=$(tail -n 1 "$work/pings")
+}
+
+# judge_pings MS: 99 % were answered in time; scripts/test.sh grants more where other work shares the machine.
+judge_pings() {
+  awk -v late="$late" -v slack="${DFS_PAUSE_SLACK:-1}" 'BEGIN {exit !(late != "" && late + 0 <= slack)}' ||
+    complain "$late % of pings took over $1 ms"
 }
 
 # --- The end of a row ------------------------------------------------------------------------------------------------

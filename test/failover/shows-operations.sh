@@ -106,7 +106,7 @@ until_repaired() {
 }
 
 ask_copies() { dfs set replicas "$copies" --dry-run --json; }
-change_copies() { patiently set replicas "$copies"; }
+change_copies() { patiently set replicas "$copies" --yes; }
 
 other=$(id_of peer1)
 leaver=$(id_of peer2)

@@ -65,6 +65,26 @@ describe('a session over TCP', () => {
     expect(server.served.map((request) => (request.header as { start: number }).start)).toEqual([...asked.keys()]);
   });
 
+  test('a flood of requests leaves every other connection its turn', async () => {
+    let turn = 0;
+    let isOver = false;
+    const countTurn = (): void => {
+      turn += 1;
+      if (!isOver) setImmediate(countTurn);
+    };
+    countTurn();
+    const servedAt = new Map<number, number>();
+    server.serve = async () => {
+      servedAt.set(turn, (servedAt.get(turn) ?? 0) + 1);
+      return { header: { size: 1, offset: 0, sums: Buffer.of() } };
+    };
+    const asked = Array.from({ length: 1000 }, (_, start) => session.request('get-segment', { ...getSegment, start }));
+    await Promise.all(asked);
+    isOver = true;
+    // Those of the end of one turn and of the beginning of the next may count together.
+    expect(Math.max(...servedAt.values())).toBeLessThanOrEqual(128);
+  });
+
   test('many payloads at once keep to the credit', async () => {
     let mostBytes = 0;
     server.serve = async () => {

@@ -286,6 +286,25 @@ describe('silence', () => {
     expect(fast.pool.usedBytes).toBe(0);
   });
 
+  test('and one byte a second gives way sooner while others wait for credit', async () => {
+    const slow = await RawCaller.greeted(fast.address);
+    const bytes = limits.framePayloadBytesMax;
+    for (const requestId of [7, 8, 9, 10]) {
+      slow.write(rawFrame({ type: 'ask-credit', kind: 15, requestId, header: { bytes } }));
+      await slow.answerTo(requestId);
+    }
+    slow.write(rawFrame(getSegment({}, { payload: patterned(1), payloadLength: bytes })));
+    const trickle = setInterval(() => slow.write(Buffer.of(0)), 25);
+    const other = await RawCaller.greeted(fast.address);
+    other.write(rawFrame({ type: 'ask-credit', kind: 15, requestId: 7, header: { bytes: 1_000_000 } }));
+    expect(await other.answerTo(7)).toMatchObject({ type: 'credit' });
+    clearInterval(trickle);
+    other.end();
+    await slow.closed();
+    expect(fast.closeReasons).toContain('Next to nothing of a granted upload arrived for 1000 ms');
+    await until(() => fast.pool.usedBytes === 0);
+  });
+
   test('of a reader that takes no answers ends the connection, with bounded memory until then', async () => {
     const megabyte = patterned(1024 * 1024);
     fast.serve = async (request) => {

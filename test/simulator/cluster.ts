@@ -245,6 +245,7 @@ export class SimCluster {
         { maps: embeddedMapStore(files), files },
         {
           ...{ listen: masterAddress, replicas, minInSync, slotCount: slots, repairGraceMs, quarantineMs, onFatal },
+          nodeVersion: '20.19.0',
           checkpoints: this.options.checkpoints ?? { everyMs: 0, keep: 1 },
         },
       );
@@ -310,6 +311,7 @@ export class SimCluster {
           replacedGraceMs,
           maxFileBytes: Number.MAX_SAFE_INTEGER,
           maxUploads: Number.MAX_SAFE_INTEGER,
+          nodeVersion: '20.19.0',
           stillThere: () => true,
           onFatal,
         },

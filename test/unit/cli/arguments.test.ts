@@ -67,7 +67,7 @@ describe('a mistake in the command line', () => {
 });
 
 describe('commands of later versions', () => {
-  it.each([...[['force-promote', '3'], ['doctor'], ['bench']], ['doctor', '--help']])(
+  it.each([...[['force-promote', '3'], ['bench']], ['bench', '--help']])(
     '%s %s answer "not in this version" with exit code 2',
     async (...argv) => {
       const ran = await runDfs(new FakeCluster(), argv);

@@ -69,6 +69,20 @@ describe('commands', () => {
     expect(await runDfs(cluster, ['cp', 'nothing', 'd'])).toMatchObject({ exitCode: 3 });
   });
 
+  it('set asks before it removes copies: on a terminal, elsewhere it needs --yes', async () => {
+    const fewer = ['set', 'replicas', '1'];
+    const refused = await runDfs(cluster, fewer);
+    expect(refused).toMatchObject({ exitCode: 2 });
+    expect(refused.stderr).toContain('Add --yes');
+    expect(await runDfs(cluster, fewer, { answer: 'n' })).toMatchObject({ exitCode: 0 });
+    expect(cluster.changes).toEqual([]);
+    expect(await runDfs(cluster, fewer, { answer: 'y' })).toMatchObject({ exitCode: 0 });
+    expect(await runDfs(cluster, [...fewer, '--yes'])).toMatchObject({ exitCode: 0 });
+    expect(await runDfs(cluster, ['set', 'replicas', '3'])).toMatchObject({ exitCode: 0 });
+    expect(await runDfs(cluster, ['set', 'min-in-sync', '1'])).toMatchObject({ exitCode: 0 });
+    expect(cluster.changes).toEqual([{ replicas: 1 }, { replicas: 1 }, { replicas: 3 }, { minInSync: 1 }]);
+  });
+
   it('rm removes names and prefixes', async () => {
     for (const name of ['a', 'p/1', 'p/2', 'q']) cluster.put(name, '');
     expect(await runDfs(cluster, ['rm', '--prefix', 'p/', '--yes'])).toMatchObject({ exitCode: 0 });

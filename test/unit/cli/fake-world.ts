@@ -3,6 +3,7 @@
 import { runProgram, type World } from '../../../src/cli/program.js';
 import type { Settings } from '../../../src/cli/settings.js';
 import type { FileClient } from '../../../src/client/file-client.js';
+import type { ClusterSettings } from '../../../src/client/operations.js';
 import type { GetOptions, ListOptions, PutOptions, Receipt, ReceivedFile } from '../../../src/client/results.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { OutputClosed } from '../../../src/core/local-machine.js';
@@ -35,6 +36,9 @@ export class FakeCluster {
   health: 'healthy' | 'degraded' | 'unavailable' = 'healthy';
   connectFailure: DfsError | undefined;
   settings: Settings | undefined;
+  /** What operators asked for. */
+  readonly changes: ClusterSettings[] = [];
+  examined: Awaited<ReturnType<World['examine']>> | undefined;
   /** What a checkpoint holds, and how it came out. */
   readonly kept = new Map<string, string>();
   missingSlots: readonly number[] = [];
@@ -133,6 +137,12 @@ export class FakeCluster {
       bucketName: 'files',
       checkpoints: { create: async () => this.checkpoint, open: async () => this.#reader() },
       events: async () => [{ seq: 1, at: 'now', epoch: 7, kind: 'peer-up', text: 'p1 \u001b[2J is up', data: {} }],
+      operations: {
+        changeCluster: async (settings: ClusterSettings) => {
+          this.changes.push(settings);
+          return { isDryRun: false, isChanged: true, epoch: 8, moves: { copies: 0 } };
+        },
+      },
       close: async () => undefined,
     };
     return client as unknown as FileClient;
@@ -192,6 +202,8 @@ export interface Ran {
 
 export interface RunOptions {
   readonly stdin?: string;
+  /** Somebody sits there and answers every question so. */
+  readonly answer?: string;
   readonly environment?: Readonly<Record<string, string>>;
   readonly config?: Readonly<Record<string, unknown>>;
   /** The reader of stdout goes away after so many writes. */
@@ -216,12 +228,12 @@ export async function runDfs(cluster: FakeCluster, argv: readonly string[], opti
       output: sink(stdout, options.closeAfterWrites),
       notes: sink(stderr),
       input: {
-        isTerminal: false,
+        isTerminal: options.answer !== undefined,
         async *read() {
           yield Buffer.from(options.stdin ?? '');
         },
       },
-      ask: async () => 'y',
+      ask: async () => options.answer ?? raise(new Error('Nobody is there to be asked')),
       startLiveLine: async () => ({ show: () => undefined, stop: () => undefined }),
       onInterrupt(handler) {
         options.onStart?.(handler);
@@ -235,6 +247,7 @@ export async function runDfs(cluster: FakeCluster, argv: readonly string[], opti
     version: '1.2.3',
     loadConfig: async () => options.config ?? {},
     freePorts: async () => [],
+    examine: async () => cluster.examined ?? raise(new Error('This cluster cannot be examined')),
     async connect(settings) {
       cluster.settings = settings;
       if (cluster.connectFailure !== undefined) throw cluster.connectFailure;

@@ -115,3 +115,8 @@ function cheapestPath(of: {
     target = before;
   }
 }
+
+/** Copies that `after` wants and `before` has not. */
+export function movedCopies(before: Placement, after: Placement): number {
+  return after.reduce((sum, wanted, slot) => sum + wanted.filter((peer) => !before[slot]?.includes(peer)).length, 0);
+}

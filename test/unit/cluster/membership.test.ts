@@ -3,7 +3,6 @@ import type { ClusterMap } from '../../../src/cluster/map.js';
 import {
   createCluster,
   lastHeldBy,
-  promotableSlotCount,
   withPeerDown,
   withPeerJoined,
   withPeerLeaving,
@@ -12,7 +11,8 @@ import {
 } from '../../../src/cluster/membership.js';
 import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError } from '../../../src/core/errors.js';
-import { joinedCluster, joinRequest, levelCluster, settings, withRecords } from './fixtures.js';
+import { limits } from '../../../src/core/limits.js';
+import { joinedCluster, joinRequest, levelCluster, peerRecord, settings, withRecords } from './fixtures.js';
 
 const nobody: ReadonlySet<string> = new Set();
 
@@ -120,7 +120,24 @@ describe('joining', () => {
     expect(codeOf(join('p1', 'store-2'))).toBe('wrong-identity');
     expect(codeOf(join('p2', 'store-2'))).toBe('no refusal');
     const removed = { ...map, peers: map.peers.map((peer) => ({ ...peer, state: 'removed' as const })) };
-    expect(codeOf(() => withPeerJoined(removed, joinRequest(2), nobody))).toBe('wrong-identity');
+    expect(codeOf(() => withPeerJoined(removed, joinRequest(2), nobody))).toBe('removed');
+  });
+
+  test('F26: a map full of removed peers forgets the first that no slot remembers, and gives no id twice', () => {
+    const living = joinedCluster(2);
+    const removed = Array.from({ length: limits.peersMax - 2 }, (_, index) =>
+      peerRecord(index + 3, { state: 'removed', storeId: `old-${index + 3}` }),
+    );
+    const remembered = { removed: [{ peer: 'p3', atEpoch: 2 }] };
+    const full = withRecords({ ...living, peers: [...living.peers, ...removed] }, () => remembered);
+    const newest = limits.peersMax + 1;
+    const { map, peer } = withPeerJoined(full, joinRequest(newest), nobody);
+    expect(peer.id).toBe(`p${newest}`);
+    expect(map.peers).toHaveLength(limits.peersMax);
+    expect(full.peers.filter((each) => !map.peers.includes(each)).map(({ id }) => id)).toEqual(['p4']);
+    expect(codeOf(() => withPeerJoined(map, { ...joinRequest(4), peerId: 'p4' }, nobody))).toBe('wrong-identity');
+    const allLive = { ...full, peers: full.peers.map((each) => ({ ...each, state: 'up' as const })) };
+    expect(codeOf(() => withPeerJoined(allLive, joinRequest(newest), nobody))).toBe('invalid');
   });
 
   test('weights that cannot be placed are refused', () => {
@@ -200,20 +217,17 @@ describe('death and promotion', () => {
     expect(after.slots).toBe(map.slots);
   });
 
-  test('a member that did not answer is not promoted: the slot waits and is promotable when the member is back', () => {
+  test('a member that did not answer is not promoted: the slot waits until the member is back and answers', () => {
     const map = levelCluster(['p1', 'p2'], 2);
     const bothDown = withPeerDown(withPeerDown(map, { peer: 'p2', answered: nobody }), {
       peer: 'p1',
       answered: new Set(['p2']),
     });
     expect(bothDown.slots).toBe(map.slots);
-    expect(promotableSlotCount(bothDown)).toBe(0);
     const back = withPeerJoined(bothDown, joinRequest(2, { incarnation: 2 }), nobody).map;
-    expect(promotableSlotCount(back)).toBe(8);
     expect(withPromotions(back, nobody)).toBe(back);
     const promoted = withPromotions(back, new Set(['p2']));
     for (const record of promoted.slots) expect(record).toMatchObject({ primary: 'p2', inSync: ['p2'] });
-    expect(promotableSlotCount(promoted)).toBe(0);
   });
 
   test('the dead one stays in the sets of slots it does not lead: their primaries take it out', () => {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import type { PeerRecord } from '../../../src/cluster/map.js';
-import { isPlaced, movedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
+import { isPlaced, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
-import { leastChainedCopies } from './least-moves.js';
+import { leastChainedCopies, movedCopies } from './least-moves.js';
 
 const slotCount = 1024;
 /** Shares are whole slots, and each of them may be one off. */

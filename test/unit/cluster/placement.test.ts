@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest';
 import { boundsOf } from '../../../src/cluster/leaders.js';
 import type { PeerRecord } from '../../../src/cluster/map.js';
-import { leastMovedCopies, movedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
+import { leastMovedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
 import { emptyRing, stepsTo, tokensOf, tokensOfSlots, withTokens } from '../../../src/cluster/ring.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
+import { movedCopies } from './least-moves.js';
 
 function primaryCounts(placement: Placement): Map<string, number> {
   const counts = new Map<string, number>();
@@ -209,7 +210,7 @@ describe('movement', () => {
     }
   });
 
-  test('what was moved and what must be are counted', () => {
+  test('what must be moved at least is counted', () => {
     const before = [
       ['a', 'b'],
       ['a', 'b'],
@@ -220,9 +221,7 @@ describe('movement', () => {
       ['b', 'a'],
       ['c', 'b'],
     ];
-    expect(movedCopies(before, after)).toBe(2);
     expect(leastMovedCopies(before, after)).toBe(2);
-    expect(movedCopies([['a'], ['b']], [['b'], ['a']])).toBe(2);
     expect(leastMovedCopies([['a'], ['b']], [['b'], ['a']])).toBe(0);
   });
 });

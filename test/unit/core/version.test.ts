@@ -1,10 +1,11 @@
 /** The version that hello tells is the package's. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { packageVersion, software } from '../../../src/core/version.js';
+import { nodeVersionMin, packageVersion, software } from '../../../src/core/version.js';
 
-test('the version in the code is the one in package.json', () => {
+test('the versions in the code are those in package.json', () => {
   const manifest = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
   expect({ version: packageVersion }).toEqual({ version: manifest.version });
+  expect({ node: `>=${nodeVersionMin}` }).toEqual(manifest.engines);
   expect(software).toContain(packageVersion);
 });

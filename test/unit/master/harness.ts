@@ -136,6 +136,7 @@ export class World {
       {
         listen: masterAddress,
         ...{ replicas: 2, minInSync: 1, slotCount: 16, repairGraceMs: 30_000, quarantineMs: 86_400_000 },
+        nodeVersion: '20.19.0',
         checkpoints: { everyMs: 0, keep: 1 },
         onFatal: (error) => this.fatal.push(error),
         onEvent: (event) => this.handedOut.push(event),

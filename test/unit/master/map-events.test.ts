@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import type { ClusterMap, PeerRecord, SlotRecord } from '../../../src/cluster/map.js';
 import type { NewEvent } from '../../../src/master/events.js';
-import { eventsBetween, GatheredMoves, waitingSlots } from '../../../src/master/map-events.js';
+import { eventsBetween, eventsOfCopies, GatheredMoves, waitingSlots } from '../../../src/master/map-events.js';
 import { peerRecord, plainMap } from '../cluster/fixtures.js';
 
 function peer(id: string, more: Partial<PeerRecord> = {}): PeerRecord {
@@ -67,4 +67,17 @@ it('moves are gathered until something else happens', () => {
     { kind: 'peer-down', peer: 'p1', text: 'p1 is down' },
   ]);
   expect(gathered.takeAll()).toEqual([]);
+});
+
+it('what was copied is summed up for each who got it, also over several answers', () => {
+  const add = (slot: number, peer: string, bytes: number) =>
+    ({ slot, slotEpoch: 5, op: 'add', peer, keys: bytes === 0 ? 0 : 2, bytes }) as const;
+  const gathered = new GatheredMoves();
+  const first = eventsOfCopies('p1', [add(1, 'p2', 100), add(2, 'p2', 0), add(3, 'p3', 10)]);
+  const events = [...first, ...eventsOfCopies('p1', [add(4, 'p2', 50)])];
+  for (const event of events) expect(gathered.add(event)).toEqual([]);
+  expect(gathered.takeAll()).toMatchObject([
+    { peer: 'p1', slots: [1, 4], data: { to: 'p2', copiedSlots: 2, copiedEntries: 4, copiedBytes: 150 } },
+    { peer: 'p1', slots: [3], text: 'p1 copied what p3 lacked: 2 entries in 1 slots, 10 bytes' },
+  ]);
 });

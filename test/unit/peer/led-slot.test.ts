@@ -194,7 +194,7 @@ describe('a joining replica', () => {
         return next.promise;
       },
     } as unknown as Comparison;
-    const askToAdd = async (_led: LedSlot, _peer: string, storeId: string): Promise<void> => {
+    const askToAdd = async ({ storeId }: { storeId: string }): Promise<void> => {
       asked.push(`add ${storeId}`);
       led.adopt(record({ slotEpoch: led.record.slotEpoch + 1, inSync: ['p1', 'p2'] }));
     };

@@ -1,5 +1,4 @@
 import { expect, it } from 'vitest';
-import { silentLog } from '../../../src/core/environment.js';
 import { refuse } from '../../../src/core/errors.js';
 import { timing } from '../../../src/core/timing.js';
 import { ClusterClock } from '../../../src/peer/cluster-clock.js';
@@ -7,9 +6,9 @@ import { Identity } from '../../../src/peer/identity.js';
 import { type Change, MasterLink } from '../../../src/peer/master-link.js';
 import { CreditPool } from '../../../src/protocol/credit.js';
 import { encodeMap } from '../../../src/protocol/map-codec.js';
-import { acceptSession } from '../../../src/protocol/session.js';
+import { acceptSession, type Session } from '../../../src/protocol/session.js';
 import { joinedCluster } from '../cluster/fixtures.js';
-import { ManualClock } from '../manual-clock.js';
+import { ManualClock, RecordingLog } from '../manual-clock.js';
 import { MemoryNetwork } from '../memory-network.js';
 
 /** A link to a master that takes every change and remembers which came together. */
@@ -17,21 +16,30 @@ async function joined() {
   const clock = new ManualClock();
   const random = { bytes: (count: number) => new Uint8Array(count), fraction: () => 0 };
   const network = new MemoryNetwork();
-  const environment = { clock, random, network, log: silentLog };
   const map = joinedCluster(1);
   const batches: (readonly Change[])[] = [];
   const reports: string[] = [];
+  const log = new RecordingLog();
+  const environment = { clock, random, network, log };
+  const sessions: Session[] = [];
+  let joins = 0;
+  let isRemoved = false;
   await network.listen('master:7420', (connection) =>
     acceptSession(environment, connection, {
-      onHello: () => ({ role: 'master', clusterMs: 1, mapEpoch: map.epoch, yourAddress: '127.0.0.1' }),
+      onHello: (_hello, session) => {
+        sessions.push(session);
+        return { role: 'master', clusterMs: 1, mapEpoch: map.epoch, yourAddress: '127.0.0.1' };
+      },
       serve: async (request) => {
         if (request.name === 'change') batches.push(request.header.changes);
         if (request.name === 'report') {
-          const { to = '' } = request.header;
-          if (to === 'poison') return refuse('invalid', 'No such report');
-          reports.push(to);
+          const what = request.header.named?.[0]?.what ?? '';
+          if (what === 'poison') return refuse('invalid', 'No such report');
+          reports.push(what);
           return { header: {} };
         }
+        if (request.name === 'join') joins += 1;
+        if (request.name === 'join' && isRemoved) refuse('removed', 'p1 was removed', { advice: 'Stop it' });
         if (request.name !== 'join') return { header: { epoch: map.epoch } };
         return { header: { clusterId: map.clusterId, peerId: 'p1' }, payload: encodeMap(map) };
       },
@@ -56,7 +64,20 @@ async function joined() {
   link.start();
   await clock.advance(1);
   expect(link.isConnected).toBe(true);
-  return { clock, link, batches, reports, slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)) };
+  const remove = (): void => {
+    isRemoved = true;
+    sessions.at(-1)?.close('It was removed');
+  };
+  return {
+    log,
+    remove,
+    joins: () => joins,
+    clock,
+    link,
+    batches,
+    reports,
+    slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)),
+  };
 }
 
 const add = (slot: number): Change => ({ slot, slotEpoch: 1, op: 'add', peer: 'p2', storeId: 'store-2' });
@@ -88,7 +109,7 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
 
 it('a report that the master refuses holds up no other', async () => {
   const { clock, link, reports } = await joined();
-  for (const to of ['poison', 'second', 'third']) link.report({ kind: 'copies-made', to });
+  for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', named: [{ slot: 0, what }] });
   await clock.advance(10);
   expect(reports).toEqual(['second', 'third']);
   link.close();
@@ -98,4 +119,16 @@ it('a closed link refuses what it is asked: who asks until it is so would ask fo
   const { link } = await joined();
   link.close();
   await expect(link.change([add(1)])).rejects.toMatchObject({ code: 'cancelled' });
+});
+
+it('a removed peer says so once, in words, and asks only now and then again', async () => {
+  const { clock, link, log, remove: removePeer, joins } = await joined();
+  removePeer();
+  await clock.advance(timing.helloRetryMs + 10);
+  const before = joins();
+  for (let step = 0; step < 10; step++) await clock.advance(timing.removedRetryMs / 5);
+  expect(joins() - before).toBe(2);
+  const said = log.lines.filter(({ level }) => level === 'error');
+  expect(said).toMatchObject([{ message: 'p1 was removed. Stop it' }]);
+  link.close();
 });
