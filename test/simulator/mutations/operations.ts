@@ -97,8 +97,8 @@ export const operationMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/cluster/absence.js',
-        find: `return peer.state === 'down' && !peer.isOut && peer.mode !== 'maintenance';`,
-        replace: `return peer.state === 'down' && !peer.isOut;`,
+        find: `return isAway && !peer.isOut && peer.mode !== 'maintenance';`,
+        replace: 'return isAway && !peer.isOut;',
       },
     ],
     focus: { ...away, actions: [...ofPeers('maintenance'), ...ofPeers('enable')] },
