@@ -103,7 +103,7 @@ function outComplaints(before: ClusterMap, after: ClusterMap): string[] {
   const out = after.peers.filter(({ id, isOut }) => isOut && peerOf(before, id)?.isOut === false);
   if (out.length === 0) return [];
   const complaints = out.flatMap(({ id, state, mode }) => [
-    ...(state === 'down' ? [] : [`what ${id} has is to be made anew while it is ${state}`]),
+    ...(state === 'down' || state === 'awaited' ? [] : [`what ${id} has is to be made anew while it is ${state}`]),
     ...(mode === 'maintenance' ? [`what ${id} has is to be made anew during its maintenance`] : []),
   ]);
   const counted = before.peers.filter(({ state, mode }) => state !== 'removed' && mode !== 'maintenance');

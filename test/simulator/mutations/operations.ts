@@ -98,7 +98,7 @@ export const operationMutations: readonly Mutation[] = [
       {
         file: 'src/cluster/absence.js',
         find: `return isAway && !peer.isOut && peer.mode !== 'maintenance';`,
-        replace: `return isAway && !peer.isOut;`,
+        replace: 'return isAway && !peer.isOut;',
       },
     ],
     focus: { ...away, actions: [...ofPeers('maintenance'), ...ofPeers('enable')] },

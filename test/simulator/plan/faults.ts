@@ -121,8 +121,9 @@ async function loseMaster(fault: Fault): Promise<void> {
 async function loseMasterWithPrimary(fault: Fault): Promise<void> {
   const { cluster, chance } = fault;
   const primary = fault.aPrimary();
-  const replica = chance.pick(cluster.joined.filter((host) => host !== primary));
-  if (replica === undefined) return;
+  const others = cluster.joined.filter((host) => host !== primary);
+  if (others.length === 0) return;
+  const replica = chance.pick(others);
   replica.crash();
   await fault.sleep(chance.between(300, 1500));
   primary.crash();
