@@ -51,7 +51,11 @@ function ledSlot(of: SlotRecord = record()) {
   };
 }
 
-function commitsOf(settled: PeerId[], settle: (peer: PeerId) => Promise<number> = async () => 0) {
+function commitsOf(
+  settled: PeerId[],
+  settle: (peer: PeerId) => Promise<number> = async () => 0,
+  mapDurable = async (): Promise<void> => undefined,
+) {
   const written: string[] = [];
   const index = { write: async () => written.push('entry') } as unknown as EntryIndex;
   const copies = { stage: async () => ({ where: 'none' }), discard: async () => undefined } as unknown as Copies;
@@ -60,7 +64,7 @@ function commitsOf(settled: PeerId[], settle: (peer: PeerId) => Promise<number> 
     return settle(peer);
   };
   const comparison = { settleKey } as unknown as Comparison;
-  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1, mapDurable: async () => undefined };
+  const parts = { me: () => 'p1', replicasWanted: () => 3, minInSync: () => 1, mapDurable };
   return { commits: new Commits({ index, copies, comparison, ...parts }), written };
 }
 
@@ -105,6 +109,20 @@ describe('a write', () => {
     waiting('p2', 'replicate')?.answer.resolve({});
     led.adopt(record({ slotEpoch: 6, inSync: ['p1', 'p2'] }));
     expect((await done).copies.durable).toBe(2);
+  });
+
+  it('F14: is not visible by a record that a restart would forget', async () => {
+    const { led, waiting } = ledSlot();
+    const mapDurable = defer<void>();
+    const { commits, written } = commitsOf([], undefined, () => mapDurable.promise);
+    const done = commits.commit(led, [tombstone(led)], noContent);
+    waiting('p2', 'replicate')?.answer.resolve({});
+    led.adopt(record({ slotEpoch: 6, inSync: ['p1', 'p2'] }));
+    await settled();
+    expect(written).toEqual([]);
+    mapDurable.resolve();
+    expect((await done).copies.durable).toBe(2);
+    expect(written).toEqual(['entry']);
   });
 
   it('F6: reaches a replica that becomes required while it is under way', async () => {
