@@ -29,3 +29,10 @@ export function parseAddress(address: Address): HostPort {
 export function formatAddress({ host, port }: HostPort): Address {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
+
+/** Where others reach what listens on `listening`: for a wildcard the host that they see, when that is known. */
+export function reachableAddress(listening: Address, seenHost: string): Address {
+  const { host, port } = parseAddress(listening);
+  const isWildcard = host === '0.0.0.0' || host === '::';
+  return isWildcard && seenHost !== '' ? formatAddress({ host: seenHost, port }) : listening;
+}

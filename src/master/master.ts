@@ -14,7 +14,7 @@ import { withSettings } from '../cluster/settings.js';
 import { withDropped, withJoining } from '../cluster/slot-changes.js';
 import { type Environment, every, type Timer } from '../core/environment.js';
 import { DaemonStop, exitCodes, isRefusal } from '../core/errors.js';
-import { type Address, type Epoch, type PeerId, toHex } from '../core/ids.js';
+import type { Address, Epoch, PeerId } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
@@ -152,15 +152,6 @@ export class Master {
   /** The newest durable map as it travels. */
   get encodedMap(): Uint8Array | undefined {
     return this.map === undefined ? undefined : encodeMap(this.map);
-  }
-
-  /** Ids for a cluster that is about to be made. */
-  newCluster() {
-    const { replicas, minInSync, slotCount, repairGraceMs, quarantineMs } = this.options;
-    const { random } = this.environment;
-    const [clusterId, lineage] = [toHex(random.bytes(16)), toHex(random.bytes(16))];
-    const masterIncarnation = this.incarnation;
-    return { clusterId, lineage, masterIncarnation, replicas, minInSync, slotCount, repairGraceMs, quarantineMs };
   }
 
   /** What the map should say of the living and the dead, given who has answered what by now. */

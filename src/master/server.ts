@@ -7,12 +7,12 @@
  */
 
 import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
-import { withPeerLeaving } from '../cluster/membership.js';
+import { type ClusterSettings, withPeerLeaving } from '../cluster/membership.js';
 import { type Answer, withAnswer } from '../cluster/recovery.js';
 import { applyChanges } from '../cluster/slot-changes.js';
 import { sleep } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
-import type { Address, PeerId } from '../core/ids.js';
+import { type Address, type PeerId, toHex } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { ConnectFailure, type Connection, type ConnectionHandler, type Listener } from '../core/network.js';
 import { timing } from '../core/timing.js';
@@ -190,7 +190,15 @@ export class MasterServer {
 
   #arrivalView(map: ClusterMap | undefined = this.#master.map) {
     const answered = map === undefined ? new Set<PeerId>() : this.#master.failover(map).answered;
-    return { answered, newCluster: () => this.#master.newCluster() };
+    return { answered, newCluster: () => this.#newCluster() };
+  }
+
+  /** Ids for a cluster that is about to be made. */
+  #newCluster(): ClusterSettings {
+    const { environment, incarnation: masterIncarnation, options } = this.#master;
+    const { replicas, minInSync, slotCount, repairGraceMs, quarantineMs } = options;
+    const [clusterId, lineage] = [toHex(environment.random.bytes(16)), toHex(environment.random.bytes(16))];
+    return { clusterId, lineage, masterIncarnation, replicas, minInSync, slotCount, repairGraceMs, quarantineMs };
   }
 
   async #change({ header, session }: Incoming<'change'>): Promise<Outgoing> {

@@ -2,7 +2,7 @@
  * A peer from start to stop: its folder, its connection to the master, its listener and its housekeeping.
  */
 import type { ClusterMap, PeerRecord } from '../cluster/map.js';
-import { parseAddress } from '../core/address.js';
+import { parseAddress, reachableAddress } from '../core/address.js';
 import { type Environment, every, sleep } from '../core/environment.js';
 import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
 import type { Address, PeerId } from '../core/ids.js';
@@ -126,7 +126,7 @@ export class Peer {
       masters: options.masters,
       zone: options.zone,
       weight: options.weight,
-      advertised: (yourAddress) => this.#advertised(yourAddress),
+      advertised: (yourAddress) => options.advertise ?? reachableAddress(this.address, yourAddress),
       mapEpoch: () => this.#maps.epoch,
       lineage: () => this.#maps.map?.lineage,
       onMap: (encoded) => this.#maps.accept(encoded),
@@ -181,13 +181,6 @@ export class Peer {
     this.#work.add(work);
     const forget = (): void => void this.#work.delete(work);
     work.then(forget, forget);
-  }
-
-  #advertised(yourAddress: string): Address {
-    if (this.#options.advertise !== undefined) return this.#options.advertise;
-    const [, host = '', port = ''] = /^(.*):(\d+)$/.exec(this.address) ?? [];
-    const isWildcard = host === '0.0.0.0' || host === '[::]' || host === '';
-    return isWildcard && yourAddress !== '' ? `${yourAddress}:${port}` : this.address;
   }
 
   // --- Maps ----------------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 /** Addresses are read the one way they are written, and said to be wrong in words. */
 import { expect, test } from 'vitest';
-import { formatAddress, parseAddress } from '../../../src/core/address.js';
+import { formatAddress, parseAddress, reachableAddress } from '../../../src/core/address.js';
 
 test.each([
   ['127.0.0.1:7420', '127.0.0.1', 7420],
@@ -27,4 +27,12 @@ test.each([
   ['', /not an address/],
 ])('"%s" is refused', (address, message) => {
   expect(() => parseAddress(address)).toThrow(message);
+});
+
+test('where a wildcard listens is told by the host that others see', () => {
+  const seen = (listening: string, host: string): string => reachableAddress(listening, host);
+  expect(seen('0.0.0.0:7421', '10.0.0.2')).toBe('10.0.0.2:7421');
+  expect(seen('[::]:7421', 'fe80::2')).toBe('[fe80::2]:7421');
+  expect(seen('0.0.0.0:7421', '')).toBe('0.0.0.0:7421');
+  expect(seen('127.0.0.1:7421', '10.0.0.2')).toBe('127.0.0.1:7421');
 });
