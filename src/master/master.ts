@@ -18,7 +18,6 @@ import type { Address, Epoch, PeerId } from '../core/ids.js';
 import type { SmallFiles } from '../core/storage.js';
 import { timing } from '../core/timing.js';
 import { decodeMap, encodeMap } from '../protocol/map-codec.js';
-import type { ReplyOf } from '../protocol/messages.js';
 import { Checkpoints, type CheckpointTimer } from './checkpoints.js';
 import { Commits } from './commits.js';
 import { Conditions } from './conditions.js';
@@ -43,7 +42,6 @@ export interface MasterOptions {
   /** Followed at every start. */
   readonly repairGraceMs: number;
   readonly quarantineMs: number;
-  /** For `dfs doctor`. */
   readonly nodeVersion: string;
   readonly checkpoints: CheckpointTimer;
   /** The master must not go on: its store failed, or somebody else leads the cluster. Called once. */
@@ -163,10 +161,6 @@ export class Master {
 
   status(): object {
     return toStatus(this.#statusView());
-  }
-
-  examined(): ReplyOf<'examine-master'> {
-    return { wallMs: Math.floor(this.environment.clock.wallMs()), node: this.options.nodeVersion };
   }
 
   #statusView(): StatusView {

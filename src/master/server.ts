@@ -126,7 +126,7 @@ export class MasterServer {
       case 'events':
         return this.#events(request);
       case 'examine-master':
-        return Promise.resolve({ header: this.#master.examined() });
+        return Promise.resolve({ header: this.#examined() });
       case 'change-peer':
         return this.#operate(({ operations }) => operations.changePeer(request.header));
       case 'change-cluster':
@@ -240,6 +240,11 @@ export class MasterServer {
     const { peer } = this.#identityOf(session);
     this.#master.addEvent(eventOfReport(peer, header));
     return {};
+  }
+
+  #examined(): ReplyOf<'examine-master'> {
+    const { environment, options } = this.#master;
+    return { wallMs: Math.floor(environment.clock.wallMs()), node: options.nodeVersion };
   }
 
   async #map(request: Incoming<'map'>): Promise<Outgoing> {

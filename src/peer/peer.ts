@@ -20,6 +20,7 @@ import { ClusterClock } from './cluster-clock.js';
 import type { OpenedFolder } from './data-folder.js';
 import { DiskLatency } from './disk-latency.js';
 import { buildEngine, type Engine } from './engine.js';
+import { examined } from './examined.js';
 import { Grants } from './grants.js';
 import { handOverAll } from './handover.js';
 import { LoopLag } from './loop-lag.js';
@@ -337,18 +338,9 @@ export class Peer {
   }
 
   #examined(): ReplyOf<'examine-peer'> {
-    const { freeBytes, totalBytes } = this.#admission.space;
-    return {
-      wallMs: Math.floor(this.#environment.clock.wallMs()),
-      node: this.#options.nodeVersion,
-      lagMs: this.#lag.recentWorstMs,
-      freeBytes: Math.floor(freeBytes),
-      totalBytes: Math.floor(totalBytes),
-      reserveBytes: Math.floor(this.#admission.reserveBytes),
-      damaged: this.#engine?.damage.count ?? 0,
-      verifiedSinceMs: Math.floor(this.#engine?.scrub.state.allSinceMs ?? 0),
-      isJoined: this.#master.isConnected,
-    };
+    const parts = { admission: this.#admission, lag: this.#lag, engine: this.#engine };
+    const { nodeVersion } = this.#options;
+    return examined(this.#environment.clock, { nodeVersion, isJoined: this.#master.isConnected, ...parts });
   }
 
   /** Refusals are answers; a broken disk or a bug ends the process. */

@@ -100,8 +100,8 @@ export const joiningMutations: readonly Mutation[] = [
       },
       {
         file: 'src/peer/joining.js',
-        find: 'await parts.askToAdd(led, peer, storeId);',
-        replace: 'await parts.askToAdd(led, peer, parts.storeOf(peer));',
+        find: 'await parts.askToAdd({ led, peer, storeId, copied: total });',
+        replace: 'await parts.askToAdd({ led, peer, storeId: parts.storeOf(peer), copied: total });',
       },
     ],
     focus: wipedInBetween,

@@ -44,10 +44,8 @@ async function isScrubbed(fault: Fault, host: SimHost): Promise<boolean> {
   try {
     const session = await sessionWith(fault, host);
     if (session === undefined) return false;
-    const ask = async (start: boolean): Promise<ScrubState> => {
-      const { payload } = await session.request('scrub', { start }, { timeoutMs });
-      return JSON.parse(Buffer.from(payload ?? []).toString()) as ScrubState;
-    };
+    const ask = async (start: boolean): Promise<ScrubState> =>
+      (await session.request('scrub', { start }, { timeoutMs })).header;
     const before = await ask(false);
     const begun = await ask(true);
     if (before.isRunning || begun.startedMs === before.startedMs) return false;
