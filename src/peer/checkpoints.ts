@@ -310,12 +310,15 @@ export class Checkpoints {
   }
 }
 
-/** Those for which the map in the copy has its peer in sync: it then holds every write acknowledged before that map. */
+/**
+ * Those for which the map in the copy has its peer in sync: it then holds every write acknowledged before that map. Not
+ * those that nobody may lead since the map was recovered: somebody who is awaited may hold more.
+ */
 function vouchedSlots({ peerId, storeId }: Mark, copy: IndexReader): readonly VouchRow[] {
   const map = mapIn(copy);
   if (map?.peers.find(({ id }) => id === peerId)?.storeId !== storeId) return [];
   return map.slots.flatMap(({ slotEpoch, primary, inSync }, slot) =>
-    inSync.includes(peerId) ? [{ slot, slotEpoch, isPrimary: primary === peerId }] : [],
+    primary !== undefined && inSync.includes(peerId) ? [{ slot, slotEpoch, isPrimary: primary === peerId }] : [],
   );
 }
 

@@ -73,10 +73,10 @@ export class Commits {
       // What a restart forgets, a recovery of the map would not hear of: by such a record nothing is visible (F14).
       const complete = replication.replicated.then(() => this.#parts.mapDurable());
       const [staged, replicated] = await Promise.allSettled([staging, complete]);
-      if (staged.status === 'rejected') return await this.#rollBack(led, entries, replication, staged.reason);
+      if (staged.status === 'rejected') return await this.#rollBack(led, { entries, mark }, replication, staged.reason);
       if (replicated.status === 'rejected') {
         if (content.placed === undefined) await copies.discard(staged.value);
-        return await this.#rollBack(led, entries, replication, replicated.reason);
+        return await this.#rollBack(led, { entries, mark }, replication, replicated.reason);
       }
       led.probe?.at({ point: 'allReplicasAnswered', ...facts });
       const stored = [{ ...first, placed: staged.value }, ...others.map((entry) => ({ ...entry, placed: noPlace }))];
@@ -141,7 +141,7 @@ export class Commits {
    */
   async #rollBack(
     led: LedSlot,
-    entries: readonly [Entry, ...Entry[]],
+    { entries, mark }: { entries: readonly [Entry, ...Entry[]]; mark: RequestMark | undefined },
     replication: Replication,
     cause: unknown,
   ): Promise<never> {
@@ -157,7 +157,16 @@ export class Commits {
     if (failed !== undefined && !(failed.reason instanceof DfsError)) throw failed.reason;
     if (led.isOver || failed !== undefined) throw outcomeUnknown(failed?.reason ?? cause);
     const [{ key, version }] = entries;
-    led.probe?.at({ point: 'rolledBack', slot: led.slot, term: led.term, key, version });
+    const facts = { slot: led.slot, term: led.term, key, version };
+    // An entry here that could not be read any more was taken from a replica, which may have had this very write (F10).
+    const found = this.#parts.index.lookup(key);
+    const isTaken = found.state === 'present' && compareVersions(found.entry.version, version) === 0;
+    if (isTaken) {
+      const { slotEpoch } = led.record;
+      led.probe?.at({ point: 'ownEntryCommitted', slotEpoch, ...facts, ...requestOf(mark) });
+    }
+    if (isTaken || found.state === 'damaged') throw outcomeUnknown(cause);
+    led.probe?.at({ point: 'rolledBack', ...facts });
     throw cause;
   }
 

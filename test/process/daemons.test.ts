@@ -106,7 +106,7 @@ describe('a data folder', () => {
 
 describe('a command line', () => {
   it.each([
-    [['recover'], 2, 'not in this version'],
+    [['recover'], 2, 'no peer is named'],
     [['--replcas', '3'], 2, 'did you mean --replicas?'],
     [['--listen', '127.0.0.1:70000'], 78, 'port 70000 is above 65535'],
     [['--min-in-sync', '3'], 78, 'more than the 2 replicas'],
