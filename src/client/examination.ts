@@ -64,15 +64,19 @@ export async function examine(
   environment: Environment,
   on: { readonly masters: readonly Address[]; readonly cacheFiles: SmallFiles | undefined },
 ): Promise<Examination> {
-  const remembered = await new MapCache(on.cacheFiles, on.masters, environment.log).load();
+  const cache = new MapCache(on.cacheFiles, on.masters, environment.log);
+  const remembered = await cache.load();
   const masters = await Promise.all(on.masters.map((address) => examineMaster(environment, address)));
   const told = masters.find(({ map }) => map !== undefined);
   const map = told?.map ?? remembered?.map;
+  // Asked again when no master answers, it still knows all peers.
+  if (map !== undefined && remembered?.map.clusterId === map.clusterId) cache.save({ ...remembered, map });
   const records = (map?.peers ?? []).filter(({ state }) => state !== 'removed');
   const clusterId = map?.clusterId;
   const peers = await Promise.all(
     records.map(async (record) => ({ record, contact: await examinePeer(environment, record, clusterId) })),
   );
+  await cache.settled();
   return {
     masters: masters.map(({ address, contact }) => ({ address, contact })),
     health: told?.health,

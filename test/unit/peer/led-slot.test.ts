@@ -55,9 +55,10 @@ function commitsOf(
   settled: PeerId[],
   settle: (peer: PeerId) => Promise<number> = async () => 0,
   mapDurable = async (): Promise<void> => undefined,
+  lookup = (): object => ({ state: 'absent' }),
 ) {
   const written: string[] = [];
-  const index = { write: async () => written.push('entry') } as unknown as EntryIndex;
+  const index = { write: async () => written.push('entry'), lookup } as unknown as EntryIndex;
   const copies = { stage: async () => ({ where: 'none' }), discard: async () => undefined } as unknown as Copies;
   const settleKey = (_led: LedSlot, peer: PeerId): Promise<number> => {
     settled.push(peer);
@@ -188,6 +189,18 @@ describe('a write', () => {
     waiting('p2', 'replicate')?.answer.reject(full);
     waiting('p3', 'replicate')?.answer.resolve({});
     expect(await code).toBe('unknown-outcome');
+  });
+
+  it('F8, F10: has an unknown outcome when an entry that became unreadable was replaced by it', async () => {
+    for (const found of [{ state: 'damaged' }, { state: 'present', entry: { version: { epoch: 5, counter: 1 } } }]) {
+      const { led, waiting } = ledSlot();
+      const { commits } = commitsOf([], undefined, undefined, () => found);
+      const entry = { ...tombstone(led), version: { epoch: 5, counter: 1 } };
+      const code = codeOf(commits.commit(led, [entry], noContent));
+      waiting('p2', 'replicate')?.answer.reject(full);
+      waiting('p3', 'replicate')?.answer.resolve({});
+      expect(await code).toBe('unknown-outcome');
+    }
   });
 
   it('F9: has an unknown outcome when its term ends', async () => {
