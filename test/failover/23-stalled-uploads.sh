@@ -18,16 +18,11 @@ if mkdir "$groups/dfs$$" 2>/dev/null; then
   done
 fi
 start_cluster 3
-head -c 20000000 /dev/urandom >"$work/large"
-dfs send --quiet --as large "$work/large"
+make_large_file
 start_workload
 watch_pings 200
 start_odd_clients stalled 200 $peers
-for round in $(seq 5); do
-  sleep 3
-  dfs send --quiet --as "large/$round" "$work/large" || complain "a large file was not stored in round $round"
-  dfs receive --quiet large -o - | cmp - "$work/large" || complain "a large file was not read in round $round"
-done
+pass_large_files
 stop_odd_clients
 stop_pings
 note="RssAnon"

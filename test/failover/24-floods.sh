@@ -5,19 +5,14 @@
 . "$(dirname "$0")/lib.sh"
 ulimit -n 8192
 start_cluster 3
-head -c 20000000 /dev/urandom >"$work/large"
-dfs send --quiet --as large "$work/large"
+make_large_file
 last=$(dfs events --json | tail -n 1 | field .seq)
 start_workload --rate 10
 watch_pings 200
 start_odd_clients idle 500 master $peers
 start_odd_clients slow 20 $peers
 start_odd_clients flood 2 master $peers
-for round in $(seq 5); do
-  sleep 3
-  dfs send --quiet --as "large/$round" "$work/large" || complain "a large file was not stored in round $round"
-  dfs receive --quiet large -o - | cmp - "$work/large" || complain "a large file was not read in round $round"
-done
+pass_large_files
 stop_odd_clients
 stop_pings
 deaths=$(dfs events --after "$last" --json | grep -cE '"kind":"(peer-down|promoted)"' || true)

@@ -307,6 +307,22 @@ start_odd_clients() {
   return 1
 }
 
+# A file of several segments, stored as "large".
+make_large_file() {
+  head -c 20000000 /dev/urandom >"$work/large"
+  dfs send --quiet --as large "$work/large"
+}
+
+# For a quarter of a minute large files go in and out.
+pass_large_files() {
+  local round
+  for round in $(seq 5); do
+    sleep 3
+    dfs send --quiet --as "large/$round" "$work/large" || complain "a large file was not stored in round $round"
+    dfs receive --quiet large -o - | cmp - "$work/large" || complain "a large file was not read in round $round"
+  done
+}
+
 stop_odd_clients() {
   local name
   for name in "${odd_clients[@]}"; do
