@@ -193,3 +193,20 @@ describe('the map is recovered after the disk of the master was lost', () => {
     for (const name of names) expect(await scenario.get(name)).toBe('newer');
   });
 });
+
+it('F14: a copy is added only when its primary, started again, would still know that it was joining', async () => {
+  const scenario = await Scenario.start({ peers: 2, replicas: 2, slots: 1 });
+  const { cluster, world } = scenario;
+  const [primary, backup] = [scenario.primaryOf('a'), scenario.backupsOf('a')[0]];
+  backup?.crash();
+  await world.runFor(2000);
+  primary.syncMs = { leastMs: 3000, mostMs: 3000 };
+  backup?.start();
+  let before = scenario.recordOf('a');
+  while (scenario.recordOf('a').inSync.length < 2) {
+    before = scenario.recordOf('a');
+    await world.runFor(5);
+  }
+  expect(before.joining).toHaveLength(1);
+  expect(cluster.monitor.diskOf(primary.name).mapEpoch).toBeGreaterThanOrEqual(before.slotEpoch);
+});
