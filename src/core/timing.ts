@@ -27,7 +27,11 @@ export const timing = {
   stalledUploadMs: 10_000, // granted credit on which next to nothing arrives is taken back
   unwelcomeUploadMs: 1000, // the same while other clients wait: short, as many such may stand before them
 
-  gatherAddsMs: 1000, // copies in step wait so long for others under way: each change of the map costs every peer time
+  gatherAddsMs: 500, // copies in step wait so long for others under way: each change of the map costs every peer time
+  patientChangeMs: 500, // and so do changes of the map that nobody waits for, once it has changed
+  handoverChangeMs: 60, // sealed slots wait for these: for those of the other primaries, asked in the same moment
+  wishPaceMs: 1000, // so that they are: wishes go to all primaries at once, and then to none for so long
+  planPauseMs: 100, // the planner rests so long, and looks again at the latest after twice that
   changeRetryMs: 50, // compare-and-set requests at the master, repeated until answered
   mapWatchMs: 1000, // longest time a map watch is held open
 

@@ -6,7 +6,6 @@
  * whoever waits for it. Requests are server.ts's matter. Serves S3, S8, S9.
  */
 import { areTooManyAway, dueToBeOut, withOut } from '../cluster/absence.js';
-import { healthOf } from '../cluster/health.js';
 import type { ClusterMap } from '../cluster/map.js';
 import { withPeerDown, withPeerUp, withPromotions } from '../cluster/membership.js';
 import type { Steps } from '../cluster/planner.js';
@@ -23,10 +22,11 @@ import { Commits } from './commits.js';
 import { Conditions } from './conditions.js';
 import { EventLog, type NewEvent } from './events.js';
 import { decideFailover, type Failover } from './failover.js';
-import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves, waitingSlots } from './map-events.js';
+import { eventsBetween, eventsOfCondition, eventsOfVerdicts, GatheredMoves } from './map-events.js';
 import type { MapStore } from './map-store.js';
 import { ClusterClock, nextIncarnation } from './master-files.js';
 import { absencesOf, type Membership } from './membership.js';
+import { Noticed } from './noticed.js';
 import { Operations } from './operations.js';
 import { PeerWatch } from './peer-watch.js';
 import { Planning } from './planning.js';
@@ -54,7 +54,6 @@ const planSoonMs = 5;
 const housekeepingRounds = Math.round(timing.housekeepingMs / timing.masterRoundMs);
 const savingRounds = 5 * housekeepingRounds;
 const eventRounds = 2; // events of a moment share a write
-const planningRounds = Math.round(timing.pingIntervalMs / timing.masterRoundMs);
 
 export class Master {
   readonly incarnation: number;
@@ -77,9 +76,11 @@ export class Master {
   #awaited: ReadonlySet<PeerId> = new Set();
   #isReconciling = false;
   #isStopped = false;
-  #waitingSlots = '';
-  #health: string | undefined;
+  readonly #noticed = new Noticed();
   #planSoon: Timer | undefined;
+  #plannedMs = Number.NEGATIVE_INFINITY;
+  /** What the planner wants is on its way into the map. */
+  #isStepping = false;
   /** Since when the master has run without standing still, and not too many peers were away. */
   #calmSinceMs = 0;
 
@@ -113,6 +114,7 @@ export class Master {
       loaded.maps,
       {
         incarnation: loaded.incarnation,
+        clock: environment.clock,
         probe: environment.probe,
         onCommitted: (before, after) => this.#onCommitted(before, after),
         onFailed: (error) => this.#fail(error),
@@ -185,6 +187,10 @@ export class Master {
     this.#tell(this.#moves.add({ epoch: this.map?.epoch ?? 0, ...event }));
   }
 
+  #addEvents(events: readonly NewEvent[]): void {
+    for (const event of events) this.addEvent(event);
+  }
+
   #tell(events: readonly NewEvent[]): void {
     for (const event of events) this.events.add({ epoch: 0, ...event });
     if (events.length > 0 && this.#moves.isEmpty && this.encodedMap !== undefined)
@@ -243,11 +249,18 @@ export class Master {
     this.#roundCount += 1;
     this.watch.round();
     this.#look();
-    if (this.#roundCount % planningRounds === 0) this.#plan();
-    if (this.#roundCount % housekeepingRounds === 0) this.#tell(this.#moves.takeAll());
-    if (this.#roundCount % housekeepingRounds === 0) this.checkpoints.look();
+    if (this.environment.clock.monotonicMs() - this.#plannedMs >= 2 * timing.planPauseMs) this.#plan();
+    if (this.#roundCount % housekeepingRounds === 0) this.#keepHouse();
     if (this.#roundCount % eventRounds === 0) this.events.save().catch((error) => this.onFailedWrite(error));
     if (this.#roundCount % savingRounds === 0) this.clusterClock.mark().catch((error) => this.onFailedWrite(error));
+  }
+
+  #keepHouse(): void {
+    this.#tell(this.#moves.takeAll());
+    this.checkpoints.look();
+    if (this.map !== undefined) {
+      this.repair.note(repairLeft(this.#statusView()).bytesLeft, this.environment.clock.monotonicMs());
+    }
   }
 
   /** Compares the map with the verdicts, asks whose answer is missing, and commits what follows. */
@@ -259,7 +272,7 @@ export class Master {
     this.watch.ask(failover.ask, failover.deathMs);
     if (this.#isReconciling) return;
     if (this.#followed(map) === map) {
-      this.#noteWaiting(map);
+      this.#addEvents(this.#noticed.waiting(map));
       return;
     }
     this.#isReconciling = true;
@@ -278,24 +291,6 @@ export class Master {
       );
   }
 
-  #noteHealth(): void {
-    if (this.map === undefined) return;
-    const { health, reasons } = healthOf(this.map, this.planning.wanted(this.map));
-    if (health === this.#health) return;
-    this.#health = health;
-    const text = reasons[0] === undefined ? `The cluster is ${health}` : `The cluster is ${health}: ${reasons[0]}`;
-    this.addEvent({ kind: 'health', text, data: { health, reasons } });
-  }
-
-  #noteWaiting(map: ClusterMap): void {
-    const slots = waitingSlots(map);
-    const key = slots.join();
-    if (key === this.#waitingSlots) return;
-    this.#waitingSlots = key;
-    if (slots.length === 0) return;
-    this.addEvent({ kind: 'waiting', slots, text: `Nobody who can be reached holds ${slots.length} slots; they wait` });
-  }
-
   /** The map with everything in it that follows from who is alive. */
   #followed(map: ClusterMap): ClusterMap {
     const { down, up, answered, isDecided } = this.failover(map);
@@ -311,8 +306,9 @@ export class Master {
     if (map === undefined || this.#isStopped || this.watch.onlyListens) return;
     const { repairGraceMs, quarantineMs } = this.options;
     const nowMs = this.environment.clock.monotonicMs();
+    this.#plannedMs = nowMs;
     const changed = this.conditions.look(this.watch.figures(), nowMs);
-    for (const event of changed.flatMap(eventsOfCondition)) this.addEvent(event);
+    this.#addEvents(changed.flatMap(eventsOfCondition));
     const steps = this.#steps(map);
     const wishes = this.planning.dueWishes(steps.handovers, nowMs);
     for (const from of new Set(wishes.map((wish) => wish.from))) {
@@ -328,11 +324,16 @@ export class Master {
       this.environment.probe?.at({ point: 'planned', before: current, after });
       return after;
     };
-    this.repair.note(repairLeft(this.#statusView()).bytesLeft, nowMs);
-    if (planned(map) === map) return;
+    // A new copy is begun at once; the next step after one that was made can wait for others.
+    const patienceMs = steps.joining.length > 0 ? 0 : timing.patientChangeMs;
+    if ((this.#isStepping && patienceMs > 0) || planned(map) === map) return;
+    this.#isStepping = true;
     this.commits
-      .change((current) => ({ map: current && planned(current), result: undefined }))
-      .catch((error) => this.onFailedWrite(error));
+      .change((current) => ({ map: current && planned(current), result: undefined }), { patienceMs })
+      .catch((error) => this.onFailedWrite(error))
+      .finally(() => {
+        this.#isStepping = false;
+      });
   }
 
   #steps(map: ClusterMap): Steps {
@@ -354,12 +355,14 @@ export class Master {
     this.watch.follow(after, this.encodedMap ?? new Uint8Array());
     this.checkpoints.onMap(after);
     this.#server?.onNewMap(after);
-    for (const event of eventsBetween(before, after)) this.addEvent({ ...event, epoch: after.epoch });
+    this.#addEvents(eventsBetween(before, after).map((event) => ({ ...event, epoch: after.epoch })));
     // Not here and now: whoever asked for this change is answered first.
-    this.#planSoon ??= this.environment.clock.after(planSoonMs, () => {
+    const { clock } = this.environment;
+    const restMs = this.#plannedMs + timing.planPauseMs - clock.monotonicMs();
+    this.#planSoon ??= clock.after(Math.max(planSoonMs, restMs), () => {
       this.#planSoon = undefined;
       this.#plan();
-      this.#noteHealth();
+      if (this.map !== undefined) this.#addEvents(this.#noticed.health(this.map, this.planning.wanted(this.map)));
     });
   }
 
@@ -370,7 +373,7 @@ export class Master {
   }
 
   #onLivenessChanged(before: Membership, after: Membership): void {
-    for (const event of eventsOfVerdicts(before, after)) this.addEvent(event);
+    this.#addEvents(eventsOfVerdicts(before, after));
     this.#look();
   }
 

@@ -8,10 +8,11 @@ import { type ClusterMap, type PeerRecord, peerOf, type SlotRecord } from '../cl
 import { isPlaced, type Placement, wantedPlacement } from '../cluster/placement.js';
 import { type HandoverWish, type PlannerView, planSteps, type Steps } from '../cluster/planner.js';
 import type { PeerId, SlotNumber } from '../core/ids.js';
+import { timing } from '../core/timing.js';
 
 const firstPauseMs = 500;
 const longestPauseMs = 30_000;
-const wishAgainMs = 1000;
+const wishAgainMs = 2 * timing.wishPaceMs;
 
 interface Pause {
   readonly slot: SlotNumber;
@@ -36,6 +37,7 @@ export class Planning {
   readonly #pauses = new Map<string, Pause>();
   readonly #wishedMs = new Map<SlotNumber, { readonly slotEpoch: number; readonly atMs: number }>();
   #wanted: { readonly from: string; readonly placement: Placement } | undefined;
+  #lastWishedMs = Number.NEGATIVE_INFINITY;
   /** The map of the last answer: most maps differ from the one before in what slots are, not in what is wanted. */
   #last: ClusterMap | undefined;
 
@@ -60,13 +62,15 @@ export class Planning {
     return planSteps(map, this.wanted(map), { ...view, mayJoin });
   }
 
-  /** Those wishes that were not sent a moment ago. */
+  /** Those wishes that were not sent a while ago; many together, so that they share a change of the map. */
   dueWishes(wishes: readonly HandoverWish[], nowMs: number): readonly HandoverWish[] {
+    if (nowMs - this.#lastWishedMs < timing.wishPaceMs) return [];
     const due = wishes.filter(({ slot, slotEpoch }) => {
       const last = this.#wishedMs.get(slot);
       return last === undefined || last.slotEpoch !== slotEpoch || nowMs - last.atMs >= wishAgainMs;
     });
     for (const { slot, slotEpoch } of due) this.#wishedMs.set(slot, { slotEpoch, atMs: nowMs });
+    if (due.length > 0) this.#lastWishedMs = nowMs;
     return due;
   }
 

@@ -17,14 +17,21 @@ import { limits } from '../core/limits.js';
 import { ConnectFailure, type Connection, type ConnectionHandler, type Listener } from '../core/network.js';
 import { timing } from '../core/timing.js';
 import { CreditPool } from '../protocol/credit.js';
-import type { ReplyOf } from '../protocol/messages.js';
+import type { ReplyOf, RequestOf } from '../protocol/messages.js';
 import { type AnyIncoming, acceptSession, type Incoming, type Outgoing, type Session } from '../protocol/session.js';
 import { checkHello, type Hello, type JoinRequest, refuseForEmptyStore, refuseRival, withArrival } from './arrivals.js';
+import type { Transition } from './commits.js';
 import { eventOfReport, eventsOfCopies } from './map-events.js';
 import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
 import { foreignMapOf } from './peer-watch.js';
 import { askJoiner } from './recovery.js';
+
+/** How long a change may wait for others to share a commit with; nobody waits for a copy to be added. */
+const patienceMsOf: Partial<Record<RequestOf<'change'>['changes'][number]['op'], number>> = {
+  add: timing.patientChangeMs,
+  handover: timing.handoverChangeMs,
+};
 
 /** Whom a connection was found to be. */
 interface Identity {
@@ -204,12 +211,14 @@ export class MasterServer {
   async #change({ header, session }: Incoming<'change'>): Promise<Outgoing> {
     await this.#untilReady();
     const by = this.#identityOf(session);
-    const { result: added } = await this.#master.commits.change((map) => {
+    const { changes } = header;
+    const change: Transition<typeof changes> = (map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
-      const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes: header.changes });
-      const done = header.changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done');
-      return { map: after, result: done };
-    });
+      const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes });
+      return { map: after, result: changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done') };
+    };
+    const patienceMs = Math.min(timing.patientChangeMs, ...changes.map(({ op }) => patienceMsOf[op] ?? 0));
+    const { result: added } = await this.#master.commits.change(change, { patienceMs });
     for (const event of eventsOfCopies(by.peer, added)) this.#master.addEvent(event);
     return this.#mapAnswer();
   }

@@ -54,8 +54,7 @@ export interface ComparisonParts {
   readonly copies: Copies;
   readonly repair: Repair;
   readonly pace: Pace;
-  /** One for each replica that clients are to feel nothing of. */
-  giveWay(): GiveWay;
+  readonly giveWay: GiveWay;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -70,12 +69,11 @@ export class Comparison {
   readonly #roomForMembers = new CreditPool(copiedBytesInFlightMax);
   /** Of copies for joiners; both outside the queues of keys, so that nobody's write waits for them. */
   readonly #pace: Pace;
-  readonly #givesWay = new Map<PeerId, GiveWay>();
-  readonly #newGiveWay: () => GiveWay;
+  readonly #giveWay: GiveWay;
 
   constructor(parts: ComparisonParts) {
     this.#pace = parts.pace;
-    this.#newGiveWay = parts.giveWay;
+    this.#giveWay = parts.giveWay;
     this.#noteDamage = parts.noteDamage;
     this.#index = parts.index;
     this.#copies = parts.copies;
@@ -125,12 +123,7 @@ export class Comparison {
   /** Writes wait for who is required, and so must not wait for clients; at a speed that was set nobody gives way. */
   #inTurn<T>(led: LedSlot, peer: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
     if (led.isRequired(peer) || this.#pace.isSet) return task();
-    let giveWay = this.#givesWay.get(peer);
-    if (giveWay === undefined) {
-      giveWay = this.#newGiveWay();
-      this.#givesWay.set(peer, giveWay);
-    }
-    return giveWay.run(bytes, task);
+    return this.#giveWay.run(peer, bytes, task);
   }
 
   /** Own rows after `after` up to and including `end`. */

@@ -1,34 +1,28 @@
 /**
- * Lets copying give way to clients: while any are at work here, copies go to a replica in small batches, and after each
- * the flow rests for as long as the batch took.
+ * Lets copying give way to clients: while any are at work here, copies go to each replica in small batches, and after
+ * each that flow rests for some times as long as the batch took, the longer the more flows there are.
  *
- * So it never takes more than half of anything, whatever a host can do: where disks, network or processors have much to
- * do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client asks waits
- * behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would have to set.
+ * So copying never takes more than a sixth of anything, whatever a host can do: where disks, network or processors have
+ * much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client
+ * asks waits behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would
+ * have to set.
  */
 import type { Clock, Timer } from '../core/environment.js';
+import type { PeerId } from '../core/ids.js';
 
 /** One larger than this goes alone. */
-const batchBytes = 512 * 1024;
+const batchBytes = 128 * 1024;
+/** A rest, in times that a batch took. */
+const restShare = 5;
 /** A batch that met an obstacle says nothing about what clients feel. */
-const longestRestMs = 250;
+const longestRestMs = 500;
 /** So long after its last request a client is taken to be at work. */
 const atWorkForMs = 1000;
 
-interface Waiting {
-  readonly bytes: number;
-  begin(): void;
-}
-
-/** To one replica: one that does not answer holds up no other. */
 export class GiveWay {
   readonly #clock: Clock;
   readonly #lastClientMs: () => number;
-  readonly #waiting: Waiting[] = [];
-  #running = 0;
-  #admittedBytes = 0;
-  #begunMs = 0;
-  #rest: Timer | undefined;
+  readonly #flows = new Map<PeerId, Flow>();
 
   /** `lastClientMs`: when a client last asked something, by the monotonic clock. */
   constructor(clock: Clock, lastClientMs: () => number) {
@@ -36,7 +30,47 @@ export class GiveWay {
     this.#lastClientMs = lastClientMs;
   }
 
-  /** Runs a task that moves about so many bytes when it is its turn, in the order of asking. */
+  /**
+   * Runs a task that moves about so many bytes to a replica when it is its turn, in the order of asking. A replica that
+   * does not answer holds up no other.
+   */
+  run<T>(replica: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
+    let flow = this.#flows.get(replica);
+    if (flow === undefined) {
+      flow = new Flow(this.#clock, {
+        areClientsAtWork: () => this.#clock.monotonicMs() - this.#lastClientMs() < atWorkForMs,
+        restShare: () => restShare * [...this.#flows.values()].filter(({ isBusy }) => isBusy).length,
+      });
+      this.#flows.set(replica, flow);
+    }
+    return flow.run(bytes, task);
+  }
+}
+
+interface Waiting {
+  readonly bytes: number;
+  begin(): void;
+}
+
+/** To one replica. */
+class Flow {
+  readonly #clock: Clock;
+  readonly #world: { areClientsAtWork(): boolean; restShare(): number };
+  readonly #waiting: Waiting[] = [];
+  #running = 0;
+  #admittedBytes = 0;
+  #begunMs = 0;
+  #rest: Timer | undefined;
+
+  constructor(clock: Clock, world: { areClientsAtWork(): boolean; restShare(): number }) {
+    this.#clock = clock;
+    this.#world = world;
+  }
+
+  get isBusy(): boolean {
+    return this.#running > 0 || this.#waiting.length > 0;
+  }
+
   async run<T>(bytes: number, task: () => Promise<T>): Promise<T> {
     await new Promise<void>((begin) => {
       this.#waiting.push({ bytes, begin });
@@ -65,20 +99,16 @@ export class GiveWay {
   }
 
   #mayBegin({ bytes }: Waiting): boolean {
-    return !this.#areClientsAtWork() || this.#running === 0 || this.#admittedBytes + bytes <= batchBytes;
-  }
-
-  #areClientsAtWork(): boolean {
-    return this.#clock.monotonicMs() - this.#lastClientMs() < atWorkForMs;
+    return !this.#world.areClientsAtWork() || this.#running === 0 || this.#admittedBytes + bytes <= batchBytes;
   }
 
   #endBatch(): void {
     const tookMs = this.#clock.monotonicMs() - this.#begunMs;
-    if (!this.#areClientsAtWork() || this.#waiting.length === 0) {
+    if (!this.#world.areClientsAtWork() || this.#waiting.length === 0) {
       this.#admit();
       return;
     }
-    this.#rest = this.#clock.after(Math.min(tookMs, longestRestMs), () => {
+    this.#rest = this.#clock.after(Math.min(tookMs * this.#world.restShare(), longestRestMs), () => {
       this.#rest = undefined;
       this.#admit();
     });

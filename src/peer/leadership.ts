@@ -308,8 +308,11 @@ class JoinQueue {
     this.wake();
   }
 
+  /** Begins with those of which there are fewest copies. */
   wake(): void {
-    for (const led of this.#waiting) {
+    if (this.#running.size >= parallelJoins || !this.#parts.canRun()) return;
+    const copies = ({ record }: LedSlot): number => record.inSync.length;
+    for (const led of [...this.#waiting].sort((a, b) => copies(a) - copies(b))) {
       if (this.#running.size >= parallelJoins || !this.#parts.canRun()) return;
       this.#waiting.delete(led);
       if (!this.#parts.isWanted(led)) continue;

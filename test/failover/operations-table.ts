@@ -20,8 +20,9 @@ const { values: options } = parseArgs({
 /** Times in milliseconds by the clock of the history. */
 interface Step {
   readonly step: string;
-  /** Nothing was done since; until `fromMs`. */
+  /** Nothing was done from here to there. */
   readonly quietFromMs: number;
+  readonly quietUntilMs: number;
   readonly fromMs: number;
   readonly untilMs: number;
   /** What the dry run said. */
@@ -61,8 +62,8 @@ function isIn({ calledMs }: Operation, { fromMs, untilMs }: { fromMs: number; un
   return calledMs >= fromMs && calledMs < untilMs;
 }
 
-function lineOf({ step, quietFromMs, fromMs, untilMs, told, moved }: Step): string {
-  const before = latencies({ fromMs: quietFromMs, untilMs: fromMs });
+function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, told, moved }: Step): string {
+  const before = latencies({ fromMs: quietFromMs, untilMs: quietUntilMs });
   const beside = latencies({ fromMs, untilMs });
   const failed = operations.filter((each) => isIn(each, { fromMs, untilMs }) && !isAnswered(each)).length;
   const slowdown = beside.p99 / before.p99;

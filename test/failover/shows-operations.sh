@@ -31,7 +31,9 @@ kept() {
 start_workload --writers 8 --readers 4 --rate 22 --names 200 --sizes 4000
 wait_settled
 
-clock() { node "$programs/clock.js"; }
+# On this machine, too, are all the daemons: what commands do must not be taken for what the cluster does.
+dfs() { (run_at client nice -n 19 "$checkout/bin/dfs" --cache "$work/cache" "$@"); }
+clock() { nice -n 19 node "$programs/clock.js"; }
 
 last_event() { dfs events --json | tail -n 1 | field .seq; }
 
@@ -49,20 +51,21 @@ copied_since() {
 
 # measured TITLE ASK DO: ASK says what would be moved, as JSON; DO does it and returns when nothing is left to move.
 measured() {
-  local title=$1 ask=$2 act=$3 quiet_from from until since
+  local title=$1 ask=$2 act=$3 quiet_from quiet_until from until since
   quiet_from=$(clock)
   sleep "$quiet_s"
+  quiet_until=$(clock)
   since=$(last_event)
-  from=$(clock)
   $ask >"$work/told.json"
+  from=$(clock)
   $act >"$work/acted.txt" 2>&1 || complain "$title: not done within $step_seconds s: $(head -n 2 "$work/acted.txt")"
   until=$(clock)
   sleep 1.5 # until the peers have told the master what they copied
   node -e "
     const { moves } = JSON.parse(require('fs').readFileSync('$work/told.json', 'utf8'));
     const moved = $(copied_since "$since");
-    const [quietFromMs, fromMs, untilMs] = [$quiet_from, $from, $until];
-    console.log(JSON.stringify({ step: '$title', quietFromMs, fromMs, untilMs, told: moves, moved }));" \
+    const [quietFromMs, quietUntilMs, fromMs, untilMs] = [$quiet_from, $quiet_until, $from, $until];
+    console.log(JSON.stringify({ step: '$title', quietFromMs, quietUntilMs, fromMs, untilMs, told: moves, moved }));" \
     >>"$work/steps.jsonl"
   wait_whole
 }

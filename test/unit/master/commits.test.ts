@@ -5,6 +5,7 @@ import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError } from '../../../src/core/errors.js';
 import { Commits, type Transition } from '../../../src/master/commits.js';
 import type { MapStore } from '../../../src/master/map-store.js';
+import { ManualClock } from '../manual-clock.js';
 import { refusalOf, settle } from './harness.js';
 
 const first: ClusterMap = createCluster({
@@ -41,12 +42,14 @@ function setUp() {
   const store = new HeldStore();
   const shown: number[] = [];
   const failures: unknown[] = [];
+  const clock = new ManualClock();
   const owner = {
     incarnation: 4,
+    clock,
     onCommitted: (_before: ClusterMap | undefined, after: ClusterMap) => void shown.push(after.epoch),
     onFailed: (error: unknown) => void failures.push(error),
   };
-  return { store, shown, failures, commits: new Commits(store, owner, first) };
+  return { store, clock, shown, failures, commits: new Commits(store, owner, first) };
 }
 
 const withGrace =
@@ -74,6 +77,57 @@ it('what is asked while a commit runs shares the next one', async () => {
   await store.finishOne();
   await Promise.all(changes);
   expect(store.stored.map((map) => map.repairGraceMs)).toEqual([2, 5]);
+});
+
+const patient = { patienceMs: 500 };
+
+it('a patient change is made at once while the map has not changed for a while', async () => {
+  const { store, clock, commits } = setUp();
+  const first = commits.change(withGrace(2), patient);
+  await store.finishOne();
+  await first;
+  await clock.advance(patient.patienceMs);
+  const second = commits.change(withGrace(3), patient);
+  await store.finishOne();
+  expect((await second).map?.repairGraceMs).toBe(3);
+});
+
+it('patient changes wait for each other once the map has changed, and no longer than their patience', async () => {
+  const { store, clock, commits } = setUp();
+  const first = commits.change(withGrace(2));
+  await store.finishOne();
+  await first;
+  const waiting = [3, 4].map((grace) => commits.change(withGrace(grace), patient));
+  await clock.advance(patient.patienceMs - 1);
+  expect(store.stored).toHaveLength(1);
+  await clock.advance(1);
+  await store.finishOne();
+  await Promise.all(waiting);
+  expect(store.stored.map((map) => map.repairGraceMs)).toEqual([2, 4]);
+});
+
+it('a patient change goes with the next one that is not', async () => {
+  const { store, commits } = setUp();
+  const first = commits.change(withGrace(2));
+  await store.finishOne();
+  await first;
+  const waiting = commits.change(withGrace(3), patient);
+  const urgent = commits.change((map) => ({ map: map && withSettings(map, { quarantineMs: 7 }), result: undefined }));
+  await settle();
+  await store.finishOne();
+  expect((await waiting).map).toMatchObject({ repairGraceMs: 3, quarantineMs: 7 });
+  await urgent;
+  expect(store.stored).toHaveLength(2);
+});
+
+it('a patient change that waits is refused when the master ends', async () => {
+  const { store, commits } = setUp();
+  const first = commits.change(withGrace(2));
+  await store.finishOne();
+  await first;
+  const waiting = refusalOf(commits.change(withGrace(3), patient));
+  commits.close();
+  expect(await waiting).toMatchObject({ code: 'unavailable' });
 });
 
 it('a change that refuses leaves the others alone', async () => {

@@ -5,6 +5,7 @@ import type { ClusterMap } from '../../../src/cluster/map.js';
 import type { Clock, Environment, Log, Timer } from '../../../src/core/environment.js';
 import { isRefusal } from '../../../src/core/errors.js';
 import type { SmallFiles } from '../../../src/core/storage.js';
+import { timing } from '../../../src/core/timing.js';
 import { embeddedMapStore } from '../../../src/master/map-store.js';
 import { Master, type MasterOptions } from '../../../src/master/master.js';
 import { CreditPool } from '../../../src/protocol/credit.js';
@@ -293,8 +294,10 @@ export async function startPair(
   await joined;
   await second.join();
   await world.clock.advance(600);
-  await first.addJoiners();
-  await world.clock.advance(300);
+  const added = first.addJoiners();
+  await world.clock.advance(timing.patientChangeMs);
+  await added;
+  await world.clock.advance(400);
   return { master, peers: [first, second] };
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
+import { timing } from '../../../src/core/timing.js';
 import { FakePeer, MemoryFiles, refusalOf, settle, startPair, World } from './harness.js';
 
 describe('a new cluster', () => {
@@ -281,7 +282,9 @@ describe('requests', () => {
     await peers[1].request('goodbye', {});
     await rebuilt.join();
     const epoch = master.map?.epoch;
-    expect(await refusalOf(peers[1].request('change', { changes: [] }))).toMatchObject({ code: 'not-ready' });
+    const refused = refusalOf(peers[1].request('change', { changes: [] }));
+    await world.clock.advance(timing.patientChangeMs);
+    expect(await refused).toMatchObject({ code: 'not-ready' });
     expect(master.map?.epoch).toBe(epoch);
   });
 

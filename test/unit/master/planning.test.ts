@@ -2,6 +2,7 @@ import { expect, it } from 'vitest';
 import type { ClusterMap, SlotRecord } from '../../../src/cluster/map.js';
 import { createCluster, withPeerJoined } from '../../../src/cluster/membership.js';
 import { withJoining } from '../../../src/cluster/slot-changes.js';
+import { timing } from '../../../src/core/timing.js';
 import { Planning } from '../../../src/master/planning.js';
 
 const upSinceMs = new Map([
@@ -56,13 +57,15 @@ it('a copy that made it, or whose peer went down, is not held against it', () =>
   expect(joiningSlots(planning, givenUp, 2001)).toContain(0);
 });
 
-it('a wish is repeated now and then, and at once when the slot has changed', () => {
+it('wishes go out together now and then, each again only after a while unless its slot has changed', () => {
   const planning = new Planning();
   const wish = { slot: 3, slotEpoch: 7, from: 'p1', to: 'p2' };
+  const other = { ...wish, slot: 4 };
   expect(planning.dueWishes([wish], 0)).toEqual([wish]);
-  expect(planning.dueWishes([wish], 999)).toEqual([]);
-  expect(planning.dueWishes([{ ...wish, slotEpoch: 8 }], 999)).toHaveLength(1);
-  expect(planning.dueWishes([{ ...wish, slotEpoch: 8 }], 1999)).toHaveLength(1);
+  expect(planning.dueWishes([wish, other], timing.wishPaceMs - 1)).toEqual([]);
+  expect(planning.dueWishes([wish, other], timing.wishPaceMs)).toEqual([other]);
+  expect(planning.dueWishes([{ ...wish, slotEpoch: 8 }, other], 2 * timing.wishPaceMs)).toHaveLength(1);
+  expect(planning.dueWishes([{ ...wish, slotEpoch: 8 }, other], 5 * timing.wishPaceMs)).toHaveLength(2);
 });
 
 it('placement is not made again for a death', () => {

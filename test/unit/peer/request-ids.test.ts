@@ -114,7 +114,7 @@ async function pair(shared: number) {
   for (let given = 0; given < shared + 2000; given++) led.nextVersion();
   const repair = {} as Repair;
   const pace = {} as Pace;
-  const giveWay = (): GiveWay => ({}) as GiveWay;
+  const giveWay = {} as GiveWay;
   const noteDamage = async (): Promise<void> => undefined;
   const comparison = new Comparison({ index: primary.index, copies, repair, pace, giveWay, noteDamage });
   /** Resolves to how many keys were settled. */
