@@ -8,6 +8,7 @@ import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import { type Environment, sleep } from '../core/environment.js';
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, SlotNumber, StoreId } from '../core/ids.js';
+import { limits } from '../core/limits.js';
 import type { Settled } from './comparison.js';
 import type { BeaconSlot } from './grants.js';
 import type { Identity } from './identity.js';
@@ -30,8 +31,11 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   onFailure(error: unknown): void;
 }
 
-/** Slots that are compared at once with one replica; the bytes under way are bounded by the comparison. */
-const parallelJoins = 256;
+/**
+ * Slots that are compared at once with one replica; the bytes under way are bounded by the comparison. As many as may
+ * join: those in step wait here until the master has added them, and all that wait are added by one change of the map.
+ */
+const parallelJoins = limits.joiningSlotsPerPeer;
 /** After a refusal, before the same is tried again. */
 const retryMs = 1000;
 

@@ -29,7 +29,7 @@ for choice in "${chosen[@]}"; do
   for script in "$here/$choice"*.sh; do
     [[ -f $script ]] || { echo "No row begins with $choice" && exit 2; }
     status=0
-    timeout --kill-after=20 "${DFS_ROW_SECONDS:-600}" "$script" || status=$?
+    timeout --kill-after=20 "${DFS_ROW_SECONDS:-1200}" "$script" || status=$?
     case $status in
       0) passed=$((passed + 1)) ;;
       77) skipped=$((skipped + 1)) ;;

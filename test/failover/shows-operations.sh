@@ -7,7 +7,7 @@
 files=${FILES:-10000}
 bytes=$((files * 200000))
 quiet_s=${DFS_QUIET_SECONDS:-10}
-step_seconds=${DFS_STEP_SECONDS:-90}
+step_seconds=${DFS_STEP_SECONDS:-300}
 replicas=2
 
 # In memory when that leaves most of it free: all copies, those that wait out their quarantine, and as much again.
