@@ -73,11 +73,12 @@ const commands: Readonly<Record<string, Entry>> = {
   },
   events: { about: 'show what happened in the cluster', load: async () => (await import('./events.js')).events },
   doctor: { about: 'look for what usually goes wrong', load: async () => (await import('./doctor.js')).doctor },
+  bench: { about: 'measure how fast the cluster is', load: async () => (await import('./bench.js')).bench },
   dev: { about: 'run a whole cluster on this machine', load: async () => (await import('./dev.js')).dev },
 };
 
 /** Words that are fixed already and will mean something in a later version. */
-const laterCommands = ['force-promote', 'bench'] as const;
+const laterCommands = ['force-promote'] as const;
 
 const examples = ['dfs send photo.jpg', 'dfs receive photo.jpg -o copy.jpg', 'dfs status'];
 

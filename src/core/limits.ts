@@ -48,7 +48,7 @@ export const limits = {
   peersMax: 500,
   tokensPerWeight: 128,
   weightMax: 64, // bounds the ring; only the ratio of weights matters
-  joiningSlotsPerPeer: 1024, // named in the map as joining, for one peer: each further batch is a change of it
+  joiningSlotsPerPeer: 1024, // bounds what a new joiner is told of at once; more would be few changes of the map saved
   handoversAtOnce: 64, // wished of one primary at a time: a sealed slot answers nobody
   copiesInReportMax: 100, // one event tells of many bad copies: their names bound it
   copyWordsBytesMax: 2048, // what a copy is of, in words

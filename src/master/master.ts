@@ -70,13 +70,13 @@ export class Master {
   readonly environment: Environment;
   readonly #startedMs: number;
   readonly #moves = new GatheredMoves();
+  readonly #noticed = new Noticed();
   #server: MasterServer | undefined;
   #rounds: { stop(): void } | undefined;
   #roundCount = 0;
   #awaited: ReadonlySet<PeerId> = new Set();
   #isReconciling = false;
   #isStopped = false;
-  readonly #noticed = new Noticed();
   #planSoon: Timer | undefined;
   #plannedMs = Number.NEGATIVE_INFINITY;
   /** What the planner wants is on its way into the map. */
@@ -225,6 +225,7 @@ export class Master {
     this.checkpoints.stop();
     await this.#server?.close();
     this.watch.stop();
+    this.commits.close();
     await this.commits.idle();
     this.#tell(this.#moves.takeAll());
     await this.events.save();
@@ -318,7 +319,8 @@ export class Master {
       );
     }
     const planned = (current: ClusterMap): ClusterMap => {
-      const { joining, drops } = current === map ? steps : this.#steps(current);
+      // Decided anew: who answered when this was asked for may be gone by now, and a drop would take the last copy.
+      const { joining, drops } = this.#steps(current);
       const stepped = withJoining(withDropped(current, drops), joining);
       const after = withOut(withSettings(stepped, { repairGraceMs, quarantineMs }), this.#dueToBeOut(current));
       this.environment.probe?.at({ point: 'planned', before: current, after });

@@ -12,7 +12,7 @@ import { type Answer, withAnswer } from '../cluster/recovery.js';
 import { applyChanges } from '../cluster/slot-changes.js';
 import { sleep } from '../core/environment.js';
 import { refuse } from '../core/errors.js';
-import { type Address, type PeerId, toHex } from '../core/ids.js';
+import { type Address, type PeerId, type SlotNumber, toHex } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { ConnectFailure, type Connection, type ConnectionHandler, type Listener } from '../core/network.js';
 import { timing } from '../core/timing.js';
@@ -26,12 +26,6 @@ import type { Master } from './master.js';
 import { answeredSince } from './membership.js';
 import { foreignMapOf } from './peer-watch.js';
 import { askJoiner } from './recovery.js';
-
-/** How long a change may wait for others to share a commit with; nobody waits for a copy to be added. */
-const patienceMsOf: Partial<Record<RequestOf<'change'>['changes'][number]['op'], number>> = {
-  add: timing.patientChangeMs,
-  handover: timing.handoverChangeMs,
-};
 
 /** Whom a connection was found to be. */
 interface Identity {
@@ -217,7 +211,7 @@ export class MasterServer {
       const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes });
       return { map: after, result: changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done') };
     };
-    const patienceMs = Math.min(timing.patientChangeMs, ...changes.map(({ op }) => patienceMsOf[op] ?? 0));
+    const patienceMs = patienceMsFor(this.#master.map, changes);
     const { result: added } = await this.#master.commits.change(change, { patienceMs });
     for (const event of eventsOfCopies(by.peer, added)) this.#master.addEvent(event);
     return this.#mapAnswer();
@@ -326,4 +320,16 @@ function isNamed(map: ClusterMap, by: Identity): boolean {
 
 function hostOf(address: Address): string {
   return address.slice(0, address.lastIndexOf(':'));
+}
+
+/** How long changes may wait for others to share a commit with. */
+function patienceMsFor(map: ClusterMap | undefined, changes: RequestOf<'change'>['changes']): number {
+  // A slot with too few copies takes no writes until this one is added (F25).
+  const isAwaited = (slot: SlotNumber): boolean =>
+    map === undefined || (map.slots[slot]?.inSync.length ?? 0) < map.pool.minInSync;
+  const each = changes.map(({ op, slot }) => {
+    if (op === 'handover') return timing.handoverChangeMs;
+    return op === 'add' && !isAwaited(slot) ? timing.patientChangeMs : 0;
+  });
+  return each.length === 0 ? 0 : Math.min(...each);
 }

@@ -2,8 +2,8 @@
  * Lets copying give way to clients: while any are at work here, copies go to each replica in small batches, and after
  * each that flow rests for some times as long as the batch took, the longer the more flows there are.
  *
- * So copying never takes more than a sixth of anything, whatever a host can do: where disks, network or processors have
- * much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client
+ * So what this peer gives takes a small share of anything, whatever a host can do: where disks, network or processors
+ * have much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client
  * asks waits behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would
  * have to set.
  */
@@ -14,8 +14,8 @@ import type { PeerId } from '../core/ids.js';
 const batchBytes = 128 * 1024;
 /** A rest, in times that a batch took. */
 const restShare = 5;
-/** A batch that met an obstacle says nothing about what clients feel. */
-const longestRestMs = 500;
+/** A batch that took longer met an obstacle, which says nothing about what clients feel. */
+const longestBatchMs = 250;
 /** So long after its last request a client is taken to be at work. */
 const atWorkForMs = 1000;
 
@@ -108,7 +108,7 @@ class Flow {
       this.#admit();
       return;
     }
-    this.#rest = this.#clock.after(Math.min(tookMs * this.#world.restShare(), longestRestMs), () => {
+    this.#rest = this.#clock.after(Math.min(tookMs, longestBatchMs) * this.#world.restShare(), () => {
       this.#rest = undefined;
       this.#admit();
     });

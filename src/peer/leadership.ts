@@ -8,7 +8,6 @@ import { type ClusterMap, peerOf, type SlotRecord } from '../cluster/map.js';
 import { type Environment, sleep } from '../core/environment.js';
 import { isRefusal } from '../core/errors.js';
 import type { PeerId, SlotNumber, StoreId } from '../core/ids.js';
-import { limits } from '../core/limits.js';
 import type { Settled } from './comparison.js';
 import type { BeaconSlot } from './grants.js';
 import type { Identity } from './identity.js';
@@ -31,11 +30,8 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   onFailure(error: unknown): void;
 }
 
-/**
- * Slots that are compared at once with one replica; the bytes under way are bounded by the comparison. As many as may
- * join: those in step wait here until the master has added them, and all that wait are added by one change of the map.
- */
-const parallelJoins = limits.joiningSlotsPerPeer;
+/** Slots that are compared at once with one replica, those first of which there are fewest copies; bounds their pages. */
+const parallelJoins = 64;
 /** After a refusal, before the same is tried again. */
 const retryMs = 1000;
 
@@ -45,8 +41,6 @@ export class Leadership {
   readonly #links = new Map<PeerId, ReplicaLink>();
   readonly #joins = new Map<PeerId, JoinQueue>();
   readonly #removing = new Set<PeerId>();
-  /** Copies in step that the master has yet to add. */
-  #inStep = 0;
   #isStopped = false;
 
   constructor(parts: LeadershipParts) {
@@ -247,15 +241,12 @@ export class Leadership {
     const { led, peer, storeId, copied } = to;
     // Of before any wait: what was compared is of this record, and of no later one.
     const fence = led.fence();
-    this.#inStep += 1;
-    const underWay = [...this.#joins.values()].reduce((sum, queue) => sum + queue.runningCount, 0);
-    try {
-      // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
-      await this.#parts.maps.makeDurable();
-      await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId, ...copied }], underWay <= this.#inStep);
-    } finally {
-      this.#inStep -= 1;
-    }
+    this.#joins.get(peer)?.onInStep(led);
+    const isBusy = [...this.#joins.values()].some((queue) => queue.isBusy);
+    const isAwaited = led.record.inSync.length < (this.#parts.currentMap()?.pool.minInSync ?? 0);
+    // Who may lead from then on must be named in what a restart remembers: a recovery asks nobody else (F14).
+    await this.#parts.maps.makeDurable();
+    await this.#parts.master.change([{ ...fence, op: 'add', peer, storeId, ...copied }], isAwaited || !isBusy);
   }
 
   #askRemovalOf(led: LedSlot, peer: PeerId): Promise<void> {
@@ -292,41 +283,47 @@ interface JoinQueueParts {
   onDrained(copied: Settled & { slots: number }): void;
 }
 
-/** Compares slots with one replica, many at a time, while its link is up; again while they are wanted. */
+/** Compares slots with one replica, some at a time, while its link is up; again while they are wanted. */
 class JoinQueue {
   readonly #parts: JoinQueueParts;
   readonly #waiting = new Set<LedSlot>();
-  readonly #running = new Set<LedSlot>();
+  readonly #comparing = new Set<LedSlot>();
+  /** Compared; the master has yet to add them. */
+  readonly #inStep = new Set<LedSlot>();
   #copied = { slots: 0, keys: 0, bytes: 0 };
 
   constructor(parts: JoinQueueParts) {
     this.#parts = parts;
   }
 
-  get runningCount(): number {
-    return this.#running.size;
+  /** Some are not in step yet that can be now. */
+  get isBusy(): boolean {
+    return this.#comparing.size > 0 || (this.#waiting.size > 0 && this.#parts.canRun());
   }
 
   add(led: LedSlot): void {
-    if (!this.#running.has(led)) this.#waiting.add(led);
+    if (!this.#comparing.has(led) && !this.#inStep.has(led)) this.#waiting.add(led);
     this.wake();
   }
 
-  /** Begins with those of which there are fewest copies. */
+  onInStep(led: LedSlot): void {
+    if (this.#comparing.delete(led)) this.#inStep.add(led);
+    this.wake();
+  }
+
   wake(): void {
-    if (this.#running.size >= parallelJoins || !this.#parts.canRun()) return;
-    const copies = ({ record }: LedSlot): number => record.inSync.length;
-    for (const led of [...this.#waiting].sort((a, b) => copies(a) - copies(b))) {
-      if (this.#running.size >= parallelJoins || !this.#parts.canRun()) return;
+    while (this.#comparing.size < parallelJoins && this.#waiting.size > 0 && this.#parts.canRun()) {
+      const led = leastCopied(this.#waiting);
       this.#waiting.delete(led);
       if (!this.#parts.isWanted(led)) continue;
-      this.#running.add(led);
+      this.#comparing.add(led);
       void this.#parts.run(led).then((copied) => this.#onDone(led, copied));
     }
   }
 
   #onDone(led: LedSlot, { keys, bytes }: Settled): void {
-    this.#running.delete(led);
+    this.#comparing.delete(led);
+    this.#inStep.delete(led);
     this.#copied = {
       slots: this.#copied.slots + 1,
       keys: this.#copied.keys + keys,
@@ -334,8 +331,14 @@ class JoinQueue {
     };
     if (this.#parts.isWanted(led)) this.#waiting.add(led);
     this.wake();
-    if (this.#running.size > 0 || this.#waiting.size > 0) return;
+    if (this.#comparing.size + this.#inStep.size + this.#waiting.size > 0) return;
     this.#parts.onDrained(this.#copied);
     this.#copied = { slots: 0, keys: 0, bytes: 0 };
   }
+}
+
+/** The first of those with the fewest copies in sync. */
+function leastCopied(slots: Iterable<LedSlot>): LedSlot {
+  const copies = ({ record }: LedSlot): number => record.inSync.length;
+  return [...slots].reduce((least, led) => (copies(led) < copies(least) ? led : least));
 }

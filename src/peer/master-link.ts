@@ -2,8 +2,7 @@
  * This peer's connection to a master: says hello again and again until answered, for ever, and asks for changes of the
  * map.
  *
- * Changes asked in the same moment travel together; a request whose answer was lost is asked again, which is harmless
- * because each change names the slotEpoch it acts on (F17, F18). Every answer carries the map after it. Serves S1, S9.
+ * Every answer to a change carries the map after it. Serves S1, S9.
  */
 import { type Deferred, defer } from '../core/deferred.js';
 import type { Environment } from '../core/environment.js';
@@ -14,10 +13,9 @@ import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { openSession, type Session } from '../protocol/session.js';
+import { type Change, ChangeLane } from './change-lane.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Identity } from './identity.js';
-
-export type Change = RequestOf<'change'>['changes'][number];
 
 export interface MasterLinkParts {
   readonly environment: Environment;
@@ -40,7 +38,6 @@ export interface MasterLinkParts {
   onFailure(error: unknown): void;
 }
 
-const changesAtOnce = 500;
 const changeTimeoutMs = 2000;
 /** A master that has just started answers after it has listened for a while. */
 const joinTimeoutMs = 5000;
@@ -52,10 +49,8 @@ export class MasterLink {
   readonly #parts: MasterLinkParts;
   #session: Session | undefined;
   #waiting: Deferred<void>[] = [];
-  #queued: { readonly change: Change; readonly isUrgent: boolean; readonly done: Deferred<void> }[] = [];
-  #sending = false;
-  /** Resolves when a change is asked for that somebody waits for. */
-  #urgent: Deferred<void> = defer();
+  readonly #additions: ChangeLane;
+  readonly #otherChanges: ChangeLane;
   #closed = false;
   #complained: string | undefined;
   #hasJoined = false;
@@ -66,6 +61,14 @@ export class MasterLink {
 
   constructor(parts: MasterLinkParts) {
     this.#parts = parts;
+    const laneParts = {
+      clock: parts.environment.clock,
+      gatherMs: timing.gatherAddsMs,
+      send: (changes: readonly Change[]) => this.#send(changes),
+      onFailure: (error: unknown) => parts.onFailure(error),
+    };
+    this.#additions = new ChangeLane(laneParts);
+    this.#otherChanges = new ChangeLane(laneParts);
   }
 
   start(): void {
@@ -81,8 +84,8 @@ export class MasterLink {
     this.#session?.close('the peer stops');
     this.#session = undefined;
     for (const waiting of this.#waiting) waiting.resolve();
-    for (const { done } of this.#queued) done.resolve();
-    this.#queued = [];
+    this.#additions.close();
+    this.#otherChanges.close();
   }
 
   /** Says again who this is: the master takes the peer for another process. */
@@ -92,42 +95,16 @@ export class MasterLink {
 
   /**
    * Resolves when the master has answered and the map of its answer was taken; what it says is in the map. Refused
-   * `cancelled` once the link is closed: who asks until it is so would ask for ever. What is not urgent waits a while
-   * for others: fewer maps for everyone.
+   * `cancelled` once the link is closed: who asks until it is so would ask for ever. Copies to be added wait for others
+   * unless they are hurried, here and at the master: fewer maps for everyone. Nothing else ever waits for them.
    */
-  async change(changes: readonly Change[], isUrgent = true): Promise<void> {
+  async change(changes: readonly Change[], isHurried = true): Promise<void> {
     if (this.#closed) refuse('cancelled', 'This peer stops: it asks the master for nothing more');
-    const asked = changes.map((change) => ({ change, isUrgent, done: defer<void>() }));
-    this.#queued.push(...asked);
-    if (isUrgent) this.#urgent.resolve();
-    if (!this.#sending) {
-      this.#sending = true;
-      this.#sendChanges().catch((error: unknown) => this.#parts.onFailure(error));
-    }
-    await Promise.all(asked.map(({ done }) => done.promise));
+    const lane = changes.every(({ op }) => op === 'add') ? this.#additions : this.#otherChanges;
+    await lane.ask(changes, isHurried);
   }
 
-  async #sendChanges(): Promise<void> {
-    // Let the changes of this moment gather: a dead backup concerns hundreds of slots at once.
-    await Promise.resolve();
-    while (this.#queued.length > 0 && !this.#closed) {
-      this.#urgent = defer();
-      if (!this.#queued.some((queued) => queued.isUrgent)) {
-        await Promise.race([sleep(this.#parts.environment.clock, timing.gatherAddsMs), this.#urgent.promise]);
-      }
-      const batch = this.#queued.slice(0, changesAtOnce);
-      if (!(await this.#sendBatch(batch.map(({ change }) => change)))) {
-        await sleep(this.#parts.environment.clock, timing.changeRetryMs);
-        continue;
-      }
-      this.#queued.splice(0, batch.length);
-      for (const { done } of batch) done.resolve();
-    }
-    // In the same breath as the last look at the queue: what is queued from now on starts the next round.
-    this.#sending = false;
-  }
-
-  async #sendBatch(changes: readonly Change[]): Promise<boolean> {
+  async #send(changes: readonly Change[]): Promise<boolean> {
     const session = this.#session;
     if (session === undefined) return false;
     try {

@@ -13,7 +13,7 @@ import { SimCluster } from './cluster.js';
 import { segmentBytes } from './plan/client-worker.js';
 import { Clients } from './plan/clients.js';
 import { Faults } from './plan/faults.js';
-import type { Plan, Setting } from './plan/plan.js';
+import type { ClientPlan, Plan, Setting } from './plan/plan.js';
 import { watchRejections } from './world/rejections.js';
 import type { Trace } from './world/sim-host.js';
 
@@ -113,7 +113,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
   // Who asks for what is lost, or for more copies than there often are, may be told no to the end.
-  const isServed = !setting.expectsLoss && setting.minInSync === 1;
+  const isServed = !setting.expectsLoss && setting.minInSync === 1 && !plan.clients.some(wishesForMoreInSync);
   const mayBeSilent = operations.length === 0 || cluster.monitor.lostSlots().size === setting.slots;
   return {
     complaints: [
@@ -134,6 +134,13 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
       ...watch.counts,
     },
   };
+}
+
+/** An operator who lets nobody write unless several copies are in sync. */
+function wishesForMoreInSync({ steps }: ClientPlan): boolean {
+  return steps.some(
+    ({ action }) => action.kind === 'operate' && action.wish.of === 'copies' && action.wish.minInSync > 1,
+  );
 }
 
 function isAcknowledgedWrite({ action, outcome }: Operation): boolean {

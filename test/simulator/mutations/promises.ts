@@ -61,7 +61,13 @@ export const promiseMutations: readonly Mutation[] = [
       },
       indexWithoutVersionCheck,
     ],
-    focus: threeCopies,
+    // Its own bytes take longer than the answers of the replicas, and meanwhile it is deposed.
+    focus: {
+      ...threeCopies,
+      faults: ['slow-disk', 'slow-disk', 'cut-master', 'isolate', 'pause-primary'],
+      points: ['versionGiven', 'allReplicasAnswered', 'promised'],
+      actions: [{ kind: 'put', sizeBytes: 70_000 }],
+    },
   },
   {
     name: 'members-promise-nothing-durable',
@@ -75,7 +81,11 @@ export const promiseMutations: readonly Mutation[] = [
         replace: 'return { header: { buckets:',
       },
     ],
-    focus: { ...threeCopies, faults: ['slow-disk', 'pause-primary', 'cut-primary', 'crash-twice'] },
+    // The member has not heard of the new map, and the deposed primary can still reach it.
+    focus: {
+      ...threeCopies,
+      faults: ['cut-master', 'cut-master', 'slow-disk', 'late-bytes', 'isolate', 'crash-twice'],
+    },
   },
   {
     name: 'answers-from-not-durable-state',

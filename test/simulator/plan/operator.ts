@@ -5,7 +5,7 @@
  */
 import type { FileClient } from '../../../src/client/file-client.js';
 import type { PeerRecord, SlotRecord } from '../../../src/cluster/map.js';
-import { DfsError } from '../../../src/core/errors.js';
+import { DfsError, isRefusal } from '../../../src/core/errors.js';
 import type { PeerId } from '../../../src/core/ids.js';
 import type { Seeded } from '../../contract/seeded.js';
 import type { SimCluster } from '../cluster.js';
@@ -94,14 +94,19 @@ async function remove({ operations }: FileClient, cluster: SimCluster, id: PeerI
   const { peers = [] } = cluster.map ?? {};
   if (peers.find((peer) => peer.id === id)?.state === 'removed') return;
   const host = cluster.hostOf(id);
+  // A request that was not answered may be heard long after.
+  let isOpen = host.mayRefuseToRun;
   // Its program tells whoever looks that it was removed, and ends.
   host.mayRefuseToRun = true;
   try {
     await operations.changePeer(id, 'remove');
+  } catch (error) {
+    isOpen ||= isRefusal(error, 'unknown-outcome', 'timed-out', 'unavailable');
+    throw error;
   } finally {
     replaceRemoved(cluster);
-    // Nobody knows what becomes of a request that was not answered.
-    host.mayRefuseToRun = cluster.map?.peers.some((peer) => peer.id === id && peer.state !== 'removed') !== true;
+    const isThere = cluster.map?.peers.some((peer) => peer.id === id && peer.state !== 'removed') === true;
+    host.mayRefuseToRun = isOpen || !isThere;
   }
 }
 

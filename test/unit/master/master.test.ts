@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { withSettings } from '../../../src/cluster/settings.js';
 import { DfsError, StorageFailure } from '../../../src/core/errors.js';
 import { timing } from '../../../src/core/timing.js';
 import { FakePeer, MemoryFiles, refusalOf, settle, startPair, World } from './harness.js';
@@ -22,6 +23,25 @@ describe('a new cluster', () => {
     const { master, peers } = await startPair(world, new MemoryFiles());
     expect(peers[1].peerId).toBe('p2');
     expect(master.map?.slots.every((record) => record.inSync.length === 2)).toBe(true);
+  });
+
+  it('keeps a surplus copy that was to be dropped when a wanted one leaves before that', async () => {
+    const world = new World();
+    const { master, peers } = await startPair(world, new MemoryFiles());
+    const third = await new FakePeer(world, { address: '127.0.0.1:7423', storeId: 'c3' }).listen();
+    await third.join();
+    await world.clock.advance(300);
+    const added = peers.map((peer) => peer.addJoiners());
+    const grown = () => master.map?.slots.filter(({ inSync }) => inSync.length === 3).length;
+    while (grown() === 0) await world.clock.advance(10);
+    await Promise.all(added);
+    // The planner has looked and every peer has said which map it took; the drops it asks for wait.
+    await world.clock.advance(timing.patientChangeMs - 50);
+    expect(grown()).toBeGreaterThan(0);
+    await third.request('goodbye', {});
+    for (const { inSync } of master.map?.slots ?? []) {
+      expect(inSync.filter((peer) => peer !== 'p3')).toHaveLength(2);
+    }
   });
 
   it('is never made over a cluster that peers belong to', async () => {
@@ -282,9 +302,25 @@ describe('requests', () => {
     await peers[1].request('goodbye', {});
     await rebuilt.join();
     const epoch = master.map?.epoch;
-    const refused = refusalOf(peers[1].request('change', { changes: [] }));
-    await world.clock.advance(timing.patientChangeMs);
-    expect(await refused).toMatchObject({ code: 'not-ready' });
+    expect(await refusalOf(peers[1].request('change', { changes: [] }))).toMatchObject({ code: 'not-ready' });
+    expect(master.map?.epoch).toBe(epoch);
+  });
+
+  it('that wait for others are refused when the master stops', async () => {
+    const world = new World();
+    const { master, peers } = await startPair(world, new MemoryFiles());
+    await peers[1].request('goodbye', {});
+    const epoch = master.map?.epoch ?? 0;
+    const patient = master.commits.change(
+      (map) => ({ map: map && withSettings(map, { quarantineMs: 1 }), result: 0 }),
+      {
+        patienceMs: 500,
+      },
+    );
+    const refused = refusalOf(patient);
+    await master.stop();
+    expect(await refused).toMatchObject({ code: 'unavailable' });
+    await world.clock.advance(1000);
     expect(master.map?.epoch).toBe(epoch);
   });
 

@@ -1,9 +1,11 @@
 import { expect, it } from 'vitest';
+import { defer } from '../../../src/core/deferred.js';
 import { refuse } from '../../../src/core/errors.js';
 import { timing } from '../../../src/core/timing.js';
+import type { Change } from '../../../src/peer/change-lane.js';
 import { ClusterClock } from '../../../src/peer/cluster-clock.js';
 import { Identity } from '../../../src/peer/identity.js';
-import { type Change, MasterLink } from '../../../src/peer/master-link.js';
+import { MasterLink } from '../../../src/peer/master-link.js';
 import { CreditPool } from '../../../src/protocol/credit.js';
 import { encodeMap } from '../../../src/protocol/map-codec.js';
 import { acceptSession, type Session } from '../../../src/protocol/session.js';
@@ -19,6 +21,8 @@ async function joined() {
   const map = joinedCluster(1);
   const batches: (readonly Change[])[] = [];
   const reports: string[] = [];
+  /** The master answers those not before. */
+  const answering = { additions: Promise.resolve() };
   const log = new RecordingLog();
   const environment = { clock, random, network, log };
   const sessions: Session[] = [];
@@ -31,7 +35,10 @@ async function joined() {
         return { role: 'master', clusterMs: 1, mapEpoch: map.epoch, yourAddress: '127.0.0.1' };
       },
       serve: async (request) => {
-        if (request.name === 'change') batches.push(request.header.changes);
+        if (request.name === 'change') {
+          batches.push(request.header.changes);
+          if (request.header.changes.every(({ op }) => op === 'add')) await answering.additions;
+        }
         if (request.name === 'report') {
           const what = request.header.named?.[0]?.what ?? '';
           if (what === 'poison') return refuse('invalid', 'No such report');
@@ -75,6 +82,7 @@ async function joined() {
     clock,
     link,
     batches,
+    answering,
     reports,
     slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)),
   };
@@ -102,8 +110,23 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
   await clock.advance(timing.gatherAddsMs / 4);
   asked.push(link.change([remove(2)]));
   await clock.advance(1);
-  expect(slotsOf()).toEqual([[1, 2]]);
+  expect(slotsOf()).toEqual([[2]]);
+  await clock.advance(timing.gatherAddsMs);
+  expect(slotsOf()).toEqual([[2], [1]]);
   await Promise.all(asked);
+  link.close();
+});
+
+it('S8: a dead replica is removed at once, although the master is patient with copies that were asked for before', async () => {
+  const { clock, link, slotsOf, answering } = await joined();
+  const answer = defer<void>();
+  answering.additions = answer.promise;
+  const added = link.change([add(1)]);
+  await clock.advance(1);
+  await link.change([remove(2)]);
+  expect(slotsOf()).toEqual([[1], [2]]);
+  answer.resolve();
+  await added;
   link.close();
 });
 
