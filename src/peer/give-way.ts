@@ -3,9 +3,9 @@
  * each that flow rests for some times as long as the batch took, the longer the more flows there are.
  *
  * So what this peer gives takes a small share of anything, whatever a host can do: where disks, network or processors
- * have much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a client
- * asks waits behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody would
- * have to set.
+ * have much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a
+ * client asks waits behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody
+ * would have to set.
  */
 import type { Clock, Timer } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';

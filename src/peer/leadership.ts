@@ -30,7 +30,7 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   onFailure(error: unknown): void;
 }
 
-/** Slots that are compared at once with one replica, those first of which there are fewest copies; bounds their pages. */
+/** Slots compared at once with one replica, first those of which there are fewest copies; bounds their pages. */
 const parallelJoins = 64;
 /** After a refusal, before the same is tried again. */
 const retryMs = 1000;

@@ -132,10 +132,10 @@ export const joiningMutations: readonly Mutation[] = [
     breaks: 'An add whose answer is lost is never asked again: the joiner stays required and is never a member.',
     edits: [
       {
-        file: 'src/peer/master-link.js',
-        find: 'if (!(await this.#sendBatch(batch.map(({ change }) => change)))) {',
+        file: 'src/peer/change-lane.js',
+        find: 'if (!(await this.#parts.send(batch.map(({ change }) => change)))) {',
         replace: `const isAdding = batch.every(({ change }) => change.op === 'add');
-          if (!(await this.#sendBatch(batch.map(({ change }) => change))) && !isAdding) {`,
+          if (!(await this.#parts.send(batch.map(({ change }) => change))) && !isAdding) {`,
       },
       {
         file: 'src/peer/joining.js',

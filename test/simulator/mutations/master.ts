@@ -40,9 +40,11 @@ export const masterMutations: readonly Mutation[] = [
       },
       {
         file: 'src/master/commits.js',
-        find: `} this.#map = map; probe?.at({ point: 'mapCommitted', before, after: map });
+        find: `} this.#map = map; this.#committedMs = this.#owner.clock.monotonicMs();
+          probe?.at({ point: 'mapCommitted', before, after: map });
           this.#owner.onCommitted(before, map);`,
-        replace: `} probe?.at({ point: 'mapCommitted', before, after: map });`,
+        replace: `} this.#committedMs = this.#owner.clock.monotonicMs();
+          probe?.at({ point: 'mapCommitted', before, after: map });`,
       },
     ],
     focus: { faults: ['crash-master', 'crash', 'flap', 'crash-all'] },

@@ -81,11 +81,8 @@ export const promiseMutations: readonly Mutation[] = [
         replace: 'return { header: { buckets:',
       },
     ],
-    // The member has not heard of the new map, and the deposed primary can still reach it.
-    focus: {
-      ...threeCopies,
-      faults: ['cut-master', 'cut-master', 'slow-disk', 'late-bytes', 'isolate', 'crash-twice'],
-    },
+    // Member and deposed primary have not heard of the new map, and reach each other.
+    focus: { setting: threeCopies.setting ?? {}, faults: ['cut-master', 'cut-master', 'cut-master', 'pause-primary'] },
   },
   {
     name: 'answers-from-not-durable-state',

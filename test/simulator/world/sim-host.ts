@@ -161,7 +161,8 @@ export class SimHost {
     if (process.isDead) return;
     this.#trace?.(`${process.name} ends by itself: ${String(error)}`);
     const isOfDisk = error instanceof StorageFailure || isRefusal(error, 'no-space');
-    const isExpected = this.mayRefuseToRun && error instanceof DaemonStop;
+    const isRefused = error instanceof DaemonStop || isRefusal(error, 'removed');
+    const isExpected = this.mayRefuseToRun && isRefused;
     if (!isOfDisk && !isExpected) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
     this.#end(process);
     this.endedByItself = true;

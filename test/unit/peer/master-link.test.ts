@@ -76,14 +76,8 @@ async function joined() {
     sessions.at(-1)?.close('It was removed');
   };
   return {
-    log,
-    remove,
+    ...{ log, remove, clock, link, batches, answering, reports },
     joins: () => joins,
-    clock,
-    link,
-    batches,
-    answering,
-    reports,
     slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)),
   };
 }
@@ -117,7 +111,7 @@ it('S8: a dead replica is removed at once, whatever is waiting for company', asy
   link.close();
 });
 
-it('S8: a dead replica is removed at once, although the master is patient with copies that were asked for before', async () => {
+it('S8: a dead replica is removed at once, although the master lets earlier additions wait', async () => {
   const { clock, link, slotsOf, answering } = await joined();
   const answer = defer<void>();
   answering.additions = answer.promise;
