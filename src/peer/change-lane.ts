@@ -6,11 +6,13 @@
  */
 import { type Deferred, defer } from '../core/deferred.js';
 import { type Clock, sleep } from '../core/environment.js';
-import { limits } from '../core/limits.js';
 import { timing } from '../core/timing.js';
 import type { RequestOf } from '../protocol/messages.js';
 
 export type Change = RequestOf<'change'>['changes'][number];
+
+/** As many of the largest changes as fit in a message (limits.msgpackEntriesMax). */
+const changesAtOnce = 500;
 
 export interface ChangeLaneParts {
   readonly clock: Clock;
@@ -61,7 +63,7 @@ export class ChangeLane {
       if (!this.#queued.some(({ isHurried }) => isHurried)) {
         await Promise.race([sleep(clock, gatherMs), this.#hurry.promise]);
       }
-      const batch = this.#queued.slice(0, limits.joiningSlotsPerPeer);
+      const batch = this.#queued.slice(0, changesAtOnce);
       if (!(await this.#parts.send(batch.map(({ change }) => change)))) {
         await sleep(clock, timing.changeRetryMs);
         continue;

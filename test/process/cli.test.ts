@@ -276,6 +276,16 @@ describe('a configuration file', () => {
   });
 });
 
+describe('dfs bench', () => {
+  it('measures each kind of work on real files and leaves none behind', async () => {
+    const small = ['--sizes', '1K', '--in-flight', '4', '--files', '20', '--runs', '1'];
+    const rows = await cluster.dfsJson(['--bucket', 'bench', 'bench', ...small, '--large', '3M']);
+    expect(rows.map(({ work }) => work)).toEqual(['put', 'get', 'delete', 'send', 'receive', 'list']);
+    for (const { perSecond } of rows) expect(perSecond).toMatchObject({ median: expect.any(Number) });
+    expect(await cluster.dfsJson(['--bucket', 'bench', 'ls'])).toEqual([]);
+  });
+});
+
 describe('dfs dev', () => {
   it('runs a cluster whose printed next steps work as printed, and leaves nothing behind', async () => {
     const env = { ...process.env, DFS_CACHE: at('cache'), TMPDIR: folder };

@@ -124,6 +124,16 @@ it('S8: a dead replica is removed at once, although the master lets earlier addi
   link.close();
 });
 
+it('as many changes as travel together fit in a message', async () => {
+  const { clock, link, slotsOf } = await joined();
+  const large = Array.from({ length: 1024 }, (_, slot): Change => ({ ...add(slot), keys: 1, bytes: 2 ** 40 }));
+  const asked = link.change(large);
+  await clock.advance(timing.changeRetryMs);
+  expect(slotsOf().map((slots) => slots.length)).toEqual([500, 500, 24]);
+  await asked;
+  link.close();
+});
+
 it('a report that the master refuses holds up no other', async () => {
   const { clock, link, reports } = await joined();
   for (const what of ['poison', 'second', 'third']) link.report({ kind: 'copy-damaged', named: [{ slot: 0, what }] });
