@@ -27,7 +27,7 @@ export const timing = {
   stalledUploadMs: 10_000, // granted credit on which next to nothing arrives is taken back
   unwelcomeUploadMs: 1000, // the same while other clients wait: short, as many such may stand before them
 
-  gatherAddsMs: 500, // copies in step wait so long at their primary for others: a change of the map costs every peer
+  gatherAddsMs: 1000, // copies in step wait so long at their primary for others: a change of the map costs every peer
   patientChangeMs: 500, // changes that no client waits for wait so long, after a commit, for others to go with
   handoverChangeMs: 60, // so do handovers, for those other primaries were wished; briefly, as the slots stand still
   wishPaceMs: 500, // between two rounds of wishes; each takes 64 slots of every primary at the most
