@@ -1,8 +1,9 @@
 /**
  * Measures what one client sees of a cluster: small files, one large file in and out, a listing.
  *
- * Every operation is the library's own, with its receipt, and every byte read is compared with what was written. A
- * first run warms up and does not count. Names lie below a prefix of their own, and are removed again.
+ * Every operation is the library's own, with its receipt. What is read is compared with what was written: small files
+ * whole, of the large one each MiB's first byte, as the library has verified the others by their checksums. A first run
+ * warms up and does not count. Names lie below a prefix of their own, and are removed again.
  */
 import type { FileClient } from '../client/file-client.js';
 import type { Clock } from '../core/environment.js';
