@@ -381,6 +381,8 @@ export class Master {
 
   /** A disk without room may have some later: the next round tries again. Anything else ends the master. */
   onFailedWrite(error: unknown): void {
+    // What waited when it was told to stop was refused.
+    if (this.#isStopped) return;
     if (isRefusal(error)) this.environment.log.warn({ error: error.message }, 'The master could not write');
     else this.#fail(error);
   }
