@@ -94,8 +94,13 @@ export class Damage {
 
   async #foundAndRepaired(key: EntryKey): Promise<void> {
     await this.note(key);
-    // A disk that lost very many has them mended by and by, by `look`.
-    if (this.#repairing.size < parallelRepairs) await this.#tryRepair(key);
+    // A disk that lost very many has them mended by and by, by `look`. And where two holders have a bad copy each, the
+    // attempt of one is what shows the other its own: without the pause they would ask each other without end.
+    if (this.#repairing.size < parallelRepairs && this.#isDue(key)) await this.#tryRepair(key);
+  }
+
+  #isDue(key: EntryKey): boolean {
+    return (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= this.#parts.environment.clock.monotonicMs();
   }
 
   /** Resolves when it is written down, for `look` to find. */
@@ -141,9 +146,11 @@ export class Damage {
     const keys = this.#parts.store.keys('damaged', { from: this.#cursor, limit: rowsAtOnce });
     const last = keys.at(-1);
     this.#cursor = last === undefined || keys.length < rowsAtOnce ? new Uint8Array(0) : justAfter(last);
-    const nowMs = this.#parts.environment.clock.monotonicMs();
-    const due = keys.filter((key) => (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= nowMs);
-    await inParallel(due, parallelRepairs, (key) => this.#tryRepair(key));
+    await inParallel(
+      keys.filter((key) => this.#isDue(key)),
+      parallelRepairs,
+      (key) => this.#tryRepair(key),
+    );
   }
 
   async #tryRepair(key: EntryKey): Promise<void> {

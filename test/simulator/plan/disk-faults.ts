@@ -4,7 +4,7 @@
 import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
 import { sameBytes } from '../../../src/core/checksum.js';
 import type { PeerId } from '../../../src/core/ids.js';
-import { bodyOf, decodeValue } from '../../../src/peer/entry.js';
+import { bodyOf, decodeValue, keyOfName, keyOfSegment } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
 import { decodeHeader } from '../../../src/peer/segment-file.js';
 import type { SimCluster } from '../cluster.js';
@@ -124,20 +124,24 @@ export async function spoilCopies(fault: Fault): Promise<void> {
   ward.isRotting = false;
 }
 
-/** A file of what is in an index already: its write has ended. */
-function isCopyOfCommitted({ joined }: SimCluster, bytes: Uint8Array): boolean {
+/**
+ * A file of what every peer in sync has in its index: its write has ended. While one of them is missing, the bytes that
+ * come may be the only ones that count later.
+ */
+function isCopyOfCommitted(cluster: SimCluster, bytes: Uint8Array): boolean {
+  const map = cluster.map ?? cluster.monitor.map;
   const identity = decodeHeader(bytes)?.identity;
-  if (identity === undefined) return false;
-  return joined.some(({ disk }) =>
-    disk.index.durable.range('entries', { from: new Uint8Array(0) }).some(([key, value]) => {
-      const found = decodeValue(key, value);
-      if (found.state !== 'present') return false;
-      const { entry } = found;
-      if (entry.kind !== 'record' && entry.kind !== 'segment') return false;
-      const index = entry.kind === 'segment' ? bodyOf(entry, 'segment').index : 0;
-      return index === identity.index && sameBytes(bodyOf(entry, entry.kind).uploadId, identity.uploadId);
-    }),
-  );
+  if (identity === undefined || map === undefined) return false;
+  const { uploadId, index } = identity;
+  const key = index === 0 ? keyOfName(identity) : keyOfSegment(uploadId, index);
+  const holds = ({ disk }: SimHost): boolean => {
+    const found = decodeValue(key, disk.index.durable.get('entries', key));
+    const entry = found.state === 'present' ? found.entry : undefined;
+    const isFile = entry?.kind === 'record' || entry?.kind === 'segment';
+    return isFile && sameBytes(bodyOf(entry, entry.kind).uploadId, uploadId);
+  };
+  const record = map.slots[placeOfKey(key, map.slots.length).slot];
+  return record?.inSync.every((peer) => holds(cluster.hostOf(peer))) === true;
 }
 
 export function rotFiles(fault: Fault): Promise<void> {
