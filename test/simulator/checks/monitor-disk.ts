@@ -87,6 +87,10 @@ export class WatchedDisk {
     }
   }
 
+  onFileBack(id: FileId): void {
+    this.files.add(id);
+  }
+
   onWiped(): void {
     this.onIndexLost();
     this.files.clear();

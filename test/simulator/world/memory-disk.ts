@@ -23,6 +23,8 @@ export interface DiskWatcher {
   onFileCreated(id: FileId): void;
   /** By a program; a power cut may bring the file back. */
   onFileRemoved(id: FileId): void;
+  /** A power cut came before the disk had the removal. */
+  onFileBack(id: FileId): void;
   /** The index is a new one, the files are those they were. */
   onIndexLost(): void;
   /** The folder is a new one. */
@@ -206,7 +208,10 @@ export class MemoryDisk {
       this.#contents.onPowerCut(fraction, nowMs),
       ...folders.map((folder) => folder.onPowerCut(fraction, nowMs)),
     ];
-    for (const id of this.files.keys()) this.#reportCreated(id);
+    for (const id of this.files.keys()) {
+      if (this.#reported.has(id)) this.#watcher?.onFileBack(id);
+      else this.#reportCreated(id);
+    }
     return reports;
   }
 
@@ -314,7 +319,6 @@ export class MemoryDisk {
     if (!this.skips.fileSync) this.#reportCreated(id);
   }
 
-  /** Once: a removed file that a power cut brought back is known already. */
   #reportCreated(id: FileId): void {
     if (this.#reported.has(id)) return;
     this.#reported.add(id);
