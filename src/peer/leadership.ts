@@ -11,6 +11,7 @@ import type { PeerId, SlotNumber, StoreId } from '../core/ids.js';
 import type { Settled } from './comparison.js';
 import type { BeaconSlot } from './grants.js';
 import type { Identity } from './identity.js';
+import { JoinQueue } from './join-queue.js';
 import { isStillJoining, type JoiningParts, join } from './joining.js';
 import { LedSlot, type LedSlotWorld } from './led-slot.js';
 import { type LevellingParts, level } from './levelling.js';
@@ -30,8 +31,6 @@ export interface LeadershipParts extends Omit<LevellingParts, 'askRemoval'> {
   onFailure(error: unknown): void;
 }
 
-/** Slots compared at once with one replica, first those of which there are fewest copies; bounds their pages. */
-const parallelJoins = 64;
 /** After a refusal, before the same is tried again. */
 const retryMs = 1000;
 
@@ -273,72 +272,4 @@ export class Leadership {
 /** A peer that stops has nothing to ask any more. */
 function unlessStopped(error: unknown): void {
   if (!isRefusal(error, 'cancelled')) throw error;
-}
-
-interface JoinQueueParts {
-  canRun(): boolean;
-  run(led: LedSlot): Promise<Settled>;
-  isWanted(led: LedSlot): boolean;
-  /** Nothing is left to do: what was copied since the last time. */
-  onDrained(copied: Settled & { slots: number }): void;
-}
-
-/** Compares slots with one replica, some at a time, while its link is up; again while they are wanted. */
-class JoinQueue {
-  readonly #parts: JoinQueueParts;
-  readonly #waiting = new Set<LedSlot>();
-  readonly #comparing = new Set<LedSlot>();
-  /** Compared; the master has yet to add them. */
-  readonly #inStep = new Set<LedSlot>();
-  #copied = { slots: 0, keys: 0, bytes: 0 };
-
-  constructor(parts: JoinQueueParts) {
-    this.#parts = parts;
-  }
-
-  /** Some are not in step yet that can be now. */
-  get isBusy(): boolean {
-    return this.#comparing.size > 0 || (this.#waiting.size > 0 && this.#parts.canRun());
-  }
-
-  add(led: LedSlot): void {
-    if (!this.#comparing.has(led) && !this.#inStep.has(led)) this.#waiting.add(led);
-    this.wake();
-  }
-
-  onInStep(led: LedSlot): void {
-    if (this.#comparing.delete(led)) this.#inStep.add(led);
-    this.wake();
-  }
-
-  wake(): void {
-    while (this.#comparing.size < parallelJoins && this.#waiting.size > 0 && this.#parts.canRun()) {
-      const led = leastCopied(this.#waiting);
-      this.#waiting.delete(led);
-      if (!this.#parts.isWanted(led)) continue;
-      this.#comparing.add(led);
-      void this.#parts.run(led).then((copied) => this.#onDone(led, copied));
-    }
-  }
-
-  #onDone(led: LedSlot, { keys, bytes }: Settled): void {
-    this.#comparing.delete(led);
-    this.#inStep.delete(led);
-    this.#copied = {
-      slots: this.#copied.slots + 1,
-      keys: this.#copied.keys + keys,
-      bytes: this.#copied.bytes + bytes,
-    };
-    if (this.#parts.isWanted(led)) this.#waiting.add(led);
-    this.wake();
-    if (this.#comparing.size + this.#inStep.size + this.#waiting.size > 0) return;
-    this.#parts.onDrained(this.#copied);
-    this.#copied = { slots: 0, keys: 0, bytes: 0 };
-  }
-}
-
-/** The first of those with the fewest copies in sync. */
-function leastCopied(slots: Iterable<LedSlot>): LedSlot {
-  const copies = ({ record }: LedSlot): number => record.inSync.length;
-  return [...slots].reduce((least, led) => (copies(led) < copies(least) ? led : least));
 }

@@ -3,8 +3,9 @@
  */
 import type { Counts } from './run-plan.js';
 
-/** Seeds below which chance alone may miss a floor. */
+/** Seeds, and a count, below which chance alone may miss a floor. */
 const seedsForFloors = 200;
+const countForFloor = 10;
 const virtualMsMin = 30_000;
 const unknownShareMax = 0.2;
 
@@ -23,7 +24,8 @@ export function floorComplaints(seeds: number, sums: Counts): string[] {
   if (seeds < seedsForFloors) return [];
   const complaints = Object.entries(floors).flatMap(([name, least]) => {
     const count = sums[name as keyof typeof floors];
-    return count * 1000 >= least * seeds
+    const floor = (least * seeds) / 1000;
+    return floor < countForFloor || count >= floor
       ? []
       : [`${name}: only ${count} in ${seeds} seeds, fewer than ${least} in 1000`];
   });

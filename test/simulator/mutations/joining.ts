@@ -143,7 +143,7 @@ export const joiningMutations: readonly Mutation[] = [
         replace: 'if (storeId !== undefined && led.isPending(peer)',
       },
       {
-        file: 'src/peer/leadership.js',
+        file: 'src/peer/join-queue.js',
         find: 'if (this.#parts.isWanted(led)) this.#waiting.add(led);',
         replace: '',
       },
