@@ -52,7 +52,7 @@ it('compares 64 slots at once, first those of which there are the fewest copies'
   expect(begun).toHaveLength(65);
 });
 
-it('a slot that is in step and waits for the master gives its place to the next, and is not compared again', async () => {
+it('one that is in step and waits for the master gives its place to another, and is not compared again', async () => {
   const { queue, begun, end } = openQueue();
   const slots = Array.from({ length: 65 }, (_, slot) => slotOf(slot, 1));
   for (const led of slots) queue.add(led);
