@@ -80,7 +80,7 @@ export class Damage {
     this.#foundAndRepaired(key).catch((error: unknown) => this.#onNotNoted(error));
   }
 
-  /** The same for a caller who has it repaired. */
+  /** The same for a caller who has it repaired, or does not want it tried at once: `look` comes by within a second. */
   seen(key: EntryKey): void {
     this.note(key).catch((error: unknown) => this.#onNotNoted(error));
   }
@@ -94,13 +94,8 @@ export class Damage {
 
   async #foundAndRepaired(key: EntryKey): Promise<void> {
     await this.note(key);
-    // A disk that lost very many has them mended by and by, by `look`. And where two holders have a bad copy each, the
-    // attempt of one is what shows the other its own: without the pause they would ask each other without end.
-    if (this.#repairing.size < parallelRepairs && this.#isDue(key)) await this.#tryRepair(key);
-  }
-
-  #isDue(key: EntryKey): boolean {
-    return (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= this.#parts.environment.clock.monotonicMs();
+    // A disk that lost very many has them mended by and by, by `look`.
+    if (this.#repairing.size < parallelRepairs) await this.#tryRepair(key);
   }
 
   /** Resolves when it is written down, for `look` to find. */
@@ -146,11 +141,9 @@ export class Damage {
     const keys = this.#parts.store.keys('damaged', { from: this.#cursor, limit: rowsAtOnce });
     const last = keys.at(-1);
     this.#cursor = last === undefined || keys.length < rowsAtOnce ? new Uint8Array(0) : justAfter(last);
-    await inParallel(
-      keys.filter((key) => this.#isDue(key)),
-      parallelRepairs,
-      (key) => this.#tryRepair(key),
-    );
+    const nowMs = this.#parts.environment.clock.monotonicMs();
+    const due = keys.filter((key) => (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= nowMs);
+    await inParallel(due, parallelRepairs, (key) => this.#tryRepair(key));
   }
 
   async #tryRepair(key: EntryKey): Promise<void> {

@@ -177,7 +177,8 @@ export class ReadPath {
       const mark = toWireMark(this.#parts.index.markOf(key, entry.version));
       return { header: { entry: { ...entry, sums }, ...mark }, payload: bytes, sums };
     } catch (error) {
-      if (isRefusal(error, 'integrity')) this.#parts.damage.found(key);
+      // Not tried at once: who asks has a bad copy, too, and two of that kind would ask each other without end.
+      if (isRefusal(error, 'integrity')) this.#parts.damage.seen(key);
       throw error;
     }
   }

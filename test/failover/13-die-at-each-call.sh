@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lib.sh"
 command -v strace >/dev/null || skip 'there is no strace (Debian package strace)'
 # One thread for all files: strace counts the calls of each thread by itself.
-launcher_of[peer1]='env UV_THREADPOOL_SIZE=1 node'
+launcher_of[peer1]='env UV_THREADPOOL_SIZE=1 node --single-threaded-gc'
 launcher_of[peer2]=${launcher_of[peer1]}
 master_flags='--slots 16'
 start_cluster 2

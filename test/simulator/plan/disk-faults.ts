@@ -140,8 +140,8 @@ function isCopyOfCommitted(cluster: SimCluster, bytes: Uint8Array): boolean {
     const isFile = entry?.kind === 'record' || entry?.kind === 'segment';
     return isFile && sameBytes(bodyOf(entry, entry.kind).uploadId, uploadId);
   };
-  const record = map.slots[placeOfKey(key, map.slots.length).slot];
-  return record?.inSync.every((peer) => holds(cluster.hostOf(peer))) === true;
+  const { inSync = [] } = map.slots[placeOfKey(key, map.slots.length).slot] ?? {};
+  return inSync.length > 0 && inSync.every((peer) => holds(cluster.hostOf(peer)));
 }
 
 export function rotFiles(fault: Fault): Promise<void> {

@@ -23,7 +23,7 @@ export interface DiskWatcher {
   onFileCreated(id: FileId): void;
   /** By a program; a power cut may bring the file back. */
   onFileRemoved(id: FileId): void;
-  /** A power cut came before the disk had the removal. */
+  /** Is there after a power cut, perhaps because that came before the disk had its removal. */
   onFileBack(id: FileId): void;
   /** The index is a new one, the files are those they were. */
   onIndexLost(): void;

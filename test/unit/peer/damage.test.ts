@@ -122,19 +122,3 @@ it('S5: a copy that is just being stored without its bytes stays written down', 
   await Promise.all([stored, looked]);
   expect(damage.count).toBe(1);
 });
-
-it('one that nobody could repair is not tried again whenever somebody finds it bad, but later each time', async () => {
-  const triedMs: number[] = [];
-  const { damage, clock } = open({
-    replica: () => {
-      triedMs.push(clock.monotonicMs());
-      return Promise.resolve(refuse('integrity', 'No'));
-    },
-  });
-  const startMs = clock.monotonicMs();
-  for (let turn = 0; turn < 500; turn++) {
-    damage.found(keyOf('a'));
-    await clock.advance(10);
-  }
-  expect(triedMs.map((atMs) => Math.round((atMs - startMs) / 1000))).toEqual([0, 1, 3]);
-});

@@ -174,3 +174,28 @@ describe('operators', () => {
     expect(await world.runUntil(() => cluster.map?.slots[0]?.inSync.length === 3, 2000)).toBe(true);
   });
 });
+
+describe('two bad copies of one file', () => {
+  it('S5: their holders do not ask each other without end, and both are mended when one can be read', async () => {
+    const lines: string[] = [];
+    const scenario = await Scenario.start({ peers: 2, slots: 1, trace: (line) => lines.push(line) });
+    const { cluster, world, client } = scenario;
+    await scenario.put('a', new Uint8Array(70_000).fill(7));
+    const [primary, backup] = [scenario.primaryOf('a'), ...scenario.backupsOf('a')];
+    const rot = (host: SimHost | undefined): (() => void)[] =>
+      [...(host?.disk.files.keys() ?? [])].map((id) => host?.disk.rotFile(id, 5000) ?? (() => undefined));
+    rot(primary);
+    const restores = rot(backup);
+    const read = (): Promise<unknown> => client.get('a', { timeoutMs: 300 }).then((file) => file.bytes());
+    expect(await scenario.codeOf(read())).toBe('integrity');
+    const asked = (): number => lines.filter((line) => line.includes('could not give its copy')).length;
+    await world.runFor(900);
+    expect(asked()).toBeLessThan(10);
+    await world.runFor(60_000);
+    expect(asked()).toBeLessThan(30);
+    for (const restore of restores) restore();
+    expect(await scenario.codeOf(read())).toBe('done');
+    await world.runFor(120_000);
+    expect(deepComplaints(cluster)).toEqual([]);
+  });
+});

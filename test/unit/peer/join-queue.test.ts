@@ -65,7 +65,7 @@ it('one that is in step and waits for the master gives its place to another, and
 });
 
 it('is busy while slots are compared or wait to be, not while they only wait for the master or a link', async () => {
-  const { queue, state, end } = openQueue();
+  const { queue, state, begun, end } = openQueue();
   const [first, second] = [slotOf(0, 1), slotOf(1, 1)];
   expect(queue.isBusy).toBe(false);
   queue.add(first);
@@ -78,6 +78,8 @@ it('is busy while slots are compared or wait to be, not while they only wait for
   state.isLinkUp = true;
   expect(queue.isBusy).toBe(true);
   await end(first);
+  expect(queue.isBusy).toBe(true);
+  expect(begun).toEqual([0, 1]);
 });
 
 it('compares a slot again that is still wanted when its comparison has ended', async () => {
