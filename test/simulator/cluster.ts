@@ -265,6 +265,8 @@ export class SimCluster {
       } catch (error) {
         if (!isRefusal(error, 'unavailable', 'conflict', 'no-space')) throw error;
         await sleep(environment.clock, 500);
+        // The disk may have had room for the map, and none for what came after it.
+        map = await stores().maps.load();
       }
     }
     const gone = map.peers.filter(({ state, storeId }) => state === 'awaited' && this.monitor.isGone(storeId));
