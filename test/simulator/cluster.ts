@@ -205,6 +205,7 @@ export class SimCluster {
       program,
       trace: this.trace,
       probeOf: (process) => this.#probeOf(host, process),
+      mayBeEmptied: (error) => isRefusal(error, 'wrong-identity') && this.#isForgotten(host),
     });
     host.disk.watcher = this.monitor.diskOf(name);
     return host;
@@ -274,6 +275,15 @@ export class SimCluster {
     if (acceptMissing.length > 0) await recover(environment, stores(), { peers: [], acceptMissing });
     this.isMasterLost = false;
     this.wasRecovered = true;
+  }
+
+  /** It joined by a map that was lost before anybody else heard of it: nobody knows its store, and nothing is on it. */
+  #isForgotten({ name, disk }: SimHost): boolean {
+    const map = this.map ?? this.monitor.map;
+    const { storeId } = this.monitor.diskOf(name);
+    const isUnknown = map?.peers.every((peer) => peer.storeId !== storeId) === true;
+    const entries = disk.index.durable.keys('entries', { from: new Uint8Array(0), limit: 1 });
+    return this.wasRecovered && isUnknown && entries.length === 0;
   }
 
   #placeOf(at: number): { zone: string; weight: number } {

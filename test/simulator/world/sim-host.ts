@@ -35,6 +35,8 @@ export interface HostOptions {
   readonly trace: Trace | undefined;
   /** Looks on at the named points that a process reaches. */
   readonly probeOf?: (process: SimProcess) => Probe;
+  /** Whether an operator follows the advice of a program that refused to run, and empties its folder. */
+  mayBeEmptied?(error: unknown): boolean;
 }
 
 export class SimHost {
@@ -44,6 +46,7 @@ export class SimHost {
   readonly #program: Program;
   readonly #trace: Trace | undefined;
   readonly #probeOf: HostOptions['probeOf'];
+  readonly #mayBeEmptied: (error: unknown) => boolean;
   readonly #chance: Seeded;
   readonly #rate: number;
   /** How wrong its wall clock is: may be set at any time. */
@@ -65,6 +68,7 @@ export class SimHost {
     this.#program = options.program;
     this.#trace = options.trace;
     this.#probeOf = options.probeOf;
+    this.#mayBeEmptied = (error) => options.mayBeEmptied?.(error) === true;
     const chance = network.world.stream(options.name);
     this.#chance = chance;
     this.#rate = chance.between(0.98, 1.02);
@@ -162,9 +166,11 @@ export class SimHost {
     this.#trace?.(`${process.name} ends by itself: ${String(error)}`);
     const isOfDisk = error instanceof StorageFailure || isRefusal(error, 'no-space');
     const isRefused = error instanceof DaemonStop || isRefusal(error, 'removed');
-    const isExpected = this.mayRefuseToRun && isRefused;
+    const isEmptied = this.#mayBeEmptied(error);
+    const isExpected = isEmptied || (this.mayRefuseToRun && isRefused);
     if (!isOfDisk && !isExpected) this.world.complaints.push(`${process.name} ended by itself: ${describe(error)}`);
     this.#end(process);
+    if (isEmptied) this.wipe();
     this.endedByItself = true;
   }
 
