@@ -20,6 +20,7 @@ export const timing = {
 
   helloRetryMs: 100, // peer → master, again and again until answered
   removedRetryMs: 10_000, // the same of a peer that was removed: the answer will not change
+  strangerRetryMs: 10_000, // master → an address where another peer answers, at the most: who returns says so itself
   helloTimeoutMs: 2000,
   connectTimeoutMs: 1000,
   keepAliveMs: 5000, // idle connections prove they are alive this often

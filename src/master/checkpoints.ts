@@ -184,7 +184,7 @@ export class Checkpoints {
     }
     this.#make(record)
       .catch((error: unknown) => {
-        this.#become(id, { state: 'removing', peers });
+        this.#become(id, { state: 'removing', peers: this.#everyPeer() });
         this.#master.onFailedWrite(error);
       })
       .finally(() => {
@@ -219,6 +219,7 @@ export class Checkpoints {
     this.#leaders = leaders;
     addLeaders(leaders, map);
     const up = map.peers.filter(({ state }) => state === 'up').map(({ id }) => id);
+    await this.#writeDown(checkpoint, up);
     const failures: string[] = [];
     const step = async (name: Step, peers: readonly PeerId[]): Promise<Parts> => {
       const header = { checkpoint, step: name, atMs };
@@ -239,6 +240,15 @@ export class Checkpoints {
     const copied = await step('copy', [...held.keys()]);
     const finished = await step('finish', [...copied.keys()]);
     return verdictOn(map.slots.length, finished, { leaders, failures });
+  }
+
+  /** Before they are told to begin: after a crash of the master this says whose parts are to be removed. */
+  async #writeDown(checkpoint: string, peers: readonly PeerId[]): Promise<void> {
+    const record = this.#records.find(({ id }) => id === checkpoint);
+    const joined = peers.filter((peer) => record?.peers.includes(peer) === false);
+    if (record === undefined || joined.length === 0) return;
+    const longer = { ...record, peers: [...record.peers, ...joined] };
+    await this.#save(this.#records.map((each) => (each.id === checkpoint ? longer : each)));
   }
 
   // --- Removing ------------------------------------------------------------------------------------------------------

@@ -3,11 +3,11 @@
  *
  * It judges nothing. A connection that breaks is tried again at once: two refused connects a moment apart mean that the
  * process is gone, which membership.ts is told; everything else is silence. Only the very peer and store that the map
- * names are heard; whoever else answers at the address counts as silence.
+ * names are heard; whoever else answers at the address counts as silence, and is called ever more seldom.
  */
 import type { PeerRecord } from '../cluster/map.js';
-import { type Environment, sleep } from '../core/environment.js';
-import { DfsError, isRefusal } from '../core/errors.js';
+import type { Environment } from '../core/environment.js';
+import { DfsError, isRefusal, refuse } from '../core/errors.js';
 import type { Epoch, PeerId, SlotNumber } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import { timing } from '../core/timing.js';
@@ -51,6 +51,7 @@ export class PeerContact {
   #pingedAtMs = Number.NEGATIVE_INFINITY;
   #isStopped = false;
   #closed: (() => void) | undefined;
+  #rested: (() => void) | undefined;
   #lastComplaint = '';
 
   constructor(environment: Environment, owner: ContactOwner, peer: PeerRecord) {
@@ -62,9 +63,16 @@ export class PeerContact {
 
   /** The map's newest record of the peer; another address or store needs another connection. */
   update(peer: PeerRecord): void {
-    const isSame = peer.address === this.#peer.address && peer.storeId === this.#peer.storeId;
+    const { address, storeId, incarnation } = this.#peer;
     this.#peer = peer;
+    const isSame = peer.address === address && peer.storeId === storeId;
     if (!isSame) this.#session?.close('The map names another address or store');
+    if (!isSame || peer.incarnation !== incarnation) this.callNow();
+  }
+
+  /** The peer has been heard of: no rest between two tries is waited for. */
+  callNow(): void {
+    this.#rested?.();
   }
 
   ping(): void {
@@ -155,26 +163,42 @@ export class PeerContact {
     this.#isStopped = true;
     this.#session?.close('The master stops or the peer left the cluster');
     this.#closed?.();
+    this.#rested?.();
   }
 
   async #keepConnected(): Promise<void> {
     let refusedInARow = 0;
+    let othersInARow = 0;
     while (!this.#isStopped) {
       const peer = this.#peer;
       try {
         await this.#connect(peer);
         refusedInARow = 0;
+        othersInARow = 0;
         const connectedMs = this.#environment.clock.monotonicMs();
         await this.#untilClosed();
         // At once, unless connections to it break as fast as they are made.
         if (this.#environment.clock.monotonicMs() - connectedMs > timing.pingIntervalMs) continue;
       } catch (error) {
         refusedInARow = error instanceof ConnectFailure && error.refused ? refusedInARow + 1 : 0;
+        othersInARow = isRefusal(error, 'wrong-identity') ? othersInARow + 1 : 0;
         if (refusedInARow >= 2 && !this.#isStopped) this.#owner.onGone(peer.id);
         else this.#complain(`No connection: ${error instanceof Error ? error.message : String(error)}`);
       }
-      await sleep(this.#environment.clock, refusedInARow === 1 ? timing.refusedRetryMs : timing.pingIntervalMs);
+      const othersMs = Math.min(timing.pingIntervalMs * 2 ** Math.max(0, othersInARow - 1), timing.strangerRetryMs);
+      await this.#rest(refusedInARow === 1 ? timing.refusedRetryMs : othersMs);
     }
+  }
+
+  #rest(delayMs: number): Promise<void> {
+    if (this.#isStopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = this.#environment.clock.after(delayMs, resolve);
+      this.#rested = () => {
+        timer.cancel();
+        resolve();
+      };
+    });
   }
 
   async #connect(peer: PeerRecord): Promise<void> {
@@ -194,10 +218,15 @@ export class PeerContact {
       },
     });
     const { peerId, storeId, mapEpoch } = session.remote;
-    const isExpected = peerId === peer.id && storeId === peer.storeId && peer.address === this.#peer.address;
-    if (this.#isStopped || !isExpected || session.closed) {
+    const isCurrent = peer.address === this.#peer.address && peer.storeId === this.#peer.storeId;
+    // A peer that joins for the first time has to hear first who it is.
+    if (this.#isStopped || !isCurrent || session.closed || peerId === undefined) {
+      session.close('Not the connection that the map wants');
+      throw new ConnectFailure(`The connection to ${peer.address} came too early or too late`, false);
+    }
+    if (peerId !== peer.id || storeId !== peer.storeId) {
       session.close('Another peer or store answers than the map names');
-      throw new ConnectFailure(`Peer ${peerId} with store ${storeId} answers at ${peer.address}`, false);
+      refuse('wrong-identity', `Peer ${peerId} with store ${storeId} answers at ${peer.address}`);
     }
     this.#session = session;
     this.#lastComplaint = '';

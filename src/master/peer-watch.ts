@@ -173,6 +173,7 @@ export class PeerWatch {
 
   /** The process that the map names already says that it is there again. */
   returned(peer: PeerId): void {
+    this.#contacts.get(peer)?.callNow();
     this.#become(onJoin(this.#membership, peer, this.#environment.clock.monotonicMs()));
   }
 

@@ -162,6 +162,7 @@ export class FakePeer {
   lineage: string | undefined;
   knownEpoch = 0;
   isFrozen = false;
+  hellos = 0;
   pings = 0;
   readonly wishes: RequestOf<'wish-handover'>['wishes'][number][] = [];
   #listener: { close(): Promise<void> } | undefined;
@@ -177,13 +178,11 @@ export class FakePeer {
     const credit = new CreditPool(1024 * 1024);
     this.#listener = await this.world.network.listen(this.address, (connection) =>
       acceptSession(this.world, connection, {
-        onHello: () => ({
-          role: 'peer',
-          ...this.#named(),
-          clusterMs: 0,
-          mapEpoch: this.map?.epoch ?? this.knownEpoch,
-          yourAddress: '127.0.0.1',
-        }),
+        onHello: () => {
+          this.hellos += 1;
+          const mapEpoch = this.map?.epoch ?? this.knownEpoch;
+          return { role: 'peer', ...this.#named(), clusterMs: 0, mapEpoch, yourAddress: '127.0.0.1' };
+        },
         serve: (request) => this.#serve(request),
         creditPoolFor: () => credit,
       }),

@@ -233,6 +233,27 @@ describe('an identity', () => {
     expect(await refusalOf(stranger.join())).toMatchObject({ code: 'wrong-cluster' });
   });
 
+  it('is asked for ever more seldom where another peer answers, and at once when it says that it is back', async () => {
+    const world = new World();
+    const { master, peers } = await startPair(world, new MemoryFiles());
+    await peers[0].kill();
+    const other = new FakePeer(world, { address: peers[0].address, storeId: 'f5' });
+    other.clusterId = peers[0].clusterId;
+    other.peerId = 'p9';
+    await other.listen();
+    await world.clock.advance(60_000);
+    expect(other.hellos).toBeGreaterThan(5);
+    expect(other.hellos).toBeLessThan(20);
+    await other.kill();
+    await peers[0].restart();
+    const { pings } = peers[0];
+    const joined = peers[0].join();
+    await world.clock.advance(100);
+    await joined;
+    expect(peers[0].pings).toBeGreaterThan(pings);
+    expect(master.map?.peers[0]?.state).toBe('up');
+  });
+
   it('with a wiped folder comes back as a new store with no standing', async () => {
     const world = new World();
     const { master, peers } = await startPair(world, new MemoryFiles());

@@ -227,6 +227,38 @@ it('a master that dies in the middle leaves no part behind and no sweep held up'
   expect(cluster.peers.flatMap(({ disk }) => disk.copies.names)).toEqual([]);
 });
 
+it('a master that dies in the middle leaves no part behind on a peer that joined meanwhile', async () => {
+  const scenario = await Scenario.start({ ...hasty, peers: 2, spares: 1 });
+  const { cluster, world, client } = scenario;
+  const [spare] = cluster.spares;
+  if (spare === undefined) throw new Error('There is no spare');
+  await putAll(scenario, 1);
+  // The first attempt is for nothing; before the second one there is a peer more.
+  cluster.points.arm({
+    point: 'checkpointCopied',
+    skip: 0,
+    act: (host) => {
+      host.crash();
+      spare.start();
+      world.schedule(300, () => host.start());
+    },
+  });
+  let isStruck = false;
+  const strike = (host: unknown): void => {
+    if (host !== spare) return cluster.points.arm({ point: 'checkpointFinished', skip: 0, act: strike });
+    isStruck = true;
+    cluster.master.crash();
+  };
+  strike(undefined);
+  client.checkpoints.create().catch(() => undefined);
+  await world.runFor(15_000);
+  expect(isStruck).toBe(true);
+  expect(spare.disk.copies.names).toHaveLength(1);
+  cluster.master.start();
+  await world.runFor(30_000);
+  expect(cluster.joined.flatMap(({ disk }) => disk.copies.names)).toEqual([]);
+});
+
 it('a peer that is away while a checkpoint is removed removes its part when it is back', async () => {
   const scenario = await Scenario.start({ ...hasty, repairGraceMs: 3_600_000 });
   const { cluster, world, client } = scenario;
