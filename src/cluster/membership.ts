@@ -95,13 +95,13 @@ export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Ans
       advice: 'Start the master over the data folder it had, or the peer on an empty folder to join as a new one',
     });
   }
-  // The last holder's old store may yet be found, and so may one that is to say what it knows of a slot: its record
-  // stays, and the new store becomes a peer of its own.
+  // The last holder's old store may yet be found, and so may one that is to say what it knows of a slot; whom a slot
+  // waits for is certain only when it waits no longer. Its record stays, the new store becomes a peer of its own.
   const isReplaceable =
     namesake !== undefined &&
     namesake.state !== 'removed' &&
     lastHeldBy(map, namesake.id).length === 0 &&
-    waitingWith(map, namesake.id).length === 0;
+    !map.slots.some(isWaiting);
   return isReplaceable ? withNewStore(map, { join, namesake, answered }) : withNewPeer(map, join);
 }
 

@@ -101,18 +101,18 @@ function withKnowledge(map: ClusterMap, { peer: id, storeId, map: theirs }: Answ
   return { ...heard, peers: withPeersOf(heard, theirs), slots };
 }
 
-/** Those of a newer map too, which have yet to be heard. */
+/** Those of a newer map too, which have yet to be heard: other peers, and other stores of those that were not heard. */
 function withPeersOf(map: ClusterMap, theirs: ClusterMap): readonly PeerRecord[] {
   const unknown = theirs.peers.filter((peer) => peerOf(map, peer.id) === undefined);
-  const other = theirs.peers.find(
-    ({ id, storeId }) => !unknown.some((peer) => peer.id === id) && peerOf(map, id)?.storeId !== storeId,
-  );
-  if (other !== undefined) {
-    refuse('conflict', `What it knows of ${other.id} is of another store than this map names`, {
+  const peers = map.peers.map((known) => {
+    const other = peerOf(theirs, known.id);
+    if (other === undefined || other.storeId === known.storeId) return known;
+    if (known.state === 'awaited') return toAwaited(other);
+    return refuse('conflict', `What it knows of ${other.id} is of another store than this map names`, {
       advice: 'Both cannot be right: keep its data folder, and start it on an empty one to join as a new peer',
     });
-  }
-  return [...map.peers, ...unknown.map(toAwaited)];
+  });
+  return [...peers, ...unknown.map(toAwaited)];
 }
 
 function toAwaited(peer: PeerRecord): PeerRecord {

@@ -125,6 +125,12 @@ export function withArrival(
   const { storeId, incarnation, address, zone, weight, peerId } = join;
   const isUnknown = current.peers.every((peer) => peer.storeId !== storeId);
   if (isUnknown && join.lineage !== undefined && join.lineage !== current.lineage) {
+    // Another one may have heard of it.
+    const awaited = current.peers.filter(({ state, mode }) => state === 'awaited' && mode !== 'set-aside');
+    if (awaited.length > 0) {
+      const who = awaited.map(({ id }) => id).join(', ');
+      refuse('not-ready', `${peerId} joined by a map that nobody has told of yet; ${who} may know it`);
+    }
     refuse('wrong-identity', `${peerId} joined by a map that was lost before anybody else had heard of it`, {
       advice: 'Start it on an empty data folder to join as a new peer',
     });

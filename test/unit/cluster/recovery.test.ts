@@ -166,6 +166,47 @@ describe('a peer that answers late', () => {
     expect(withAnswer(after, answerOf('p4', known)).slots[1]).toMatchObject({ primary: 'p3' });
   });
 
+  it('finds whom it names, though a wiped one came back meanwhile', () => {
+    const wiped = withPeerJoined(map, joinRequest(4, { storeId: 'wiped' }), new Set());
+    expect(wiped).toMatchObject({ kind: 'new', peer: { id: 'p5' } });
+    const newer = mapOf(9, [
+      { epoch: 8, inSync: ['p3', 'p4'] },
+      { epoch: 5, inSync: ['p3'] },
+    ]);
+    const after = withAnswer(wiped.map, answerOf('p3', newer));
+    expect(after.slots[0]).toMatchObject({ primary: undefined, inSync: ['p3', 'p4'] });
+    expect(withAccepted(after, ['p4']).slots[0]).toMatchObject({ primary: 'p3', inSync: ['p3'] });
+  });
+
+  it('may know a newer store of one that was not heard: that one is awaited then', () => {
+    const newer = mapOf(
+      9,
+      [
+        { epoch: 8, inSync: ['p3', 'p4'] },
+        { epoch: 5, inSync: ['p3'] },
+      ],
+      { peers: peerRecords(4).map((peer) => (peer.id === 'p4' ? { ...peer, storeId: 'newer' } : peer)) },
+    );
+    const after = withAnswer(map, answerOf('p3', newer));
+    expect(peerOf(after, 'p4')).toMatchObject({ state: 'awaited', storeId: 'newer' });
+    expect(withAnswer(after, answerOf('p4', newer))).toBe(after);
+    const heard = withAnswer(after, { ...answerOf('p4', newer), storeId: 'newer' });
+    expect(heard.slots[0]).toMatchObject({ primary: 'p3', inSync: ['p3', 'p4'] });
+  });
+
+  it('is refused when it knows another store of one that was heard', () => {
+    const peers = peerRecords(4).map((peer) => (peer.id === 'p1' ? { ...peer, storeId: 'newer' } : peer));
+    const newer = mapOf(
+      9,
+      [
+        { epoch: 8, inSync: ['p3'] },
+        { epoch: 5, inSync: ['p3'] },
+      ],
+      { peers },
+    );
+    expect(codeOf(() => withAnswer(map, answerOf('p3', newer)))).toBe('conflict');
+  });
+
   it('may name peers that nobody knew of', () => {
     const newer = mapOf(
       9,
