@@ -5,11 +5,12 @@
  * have answered otherwise. That it did no harm is seen by all other checks.
  */
 import type { PeerRecord } from '../../../src/cluster/map.js';
+import { generationOf } from '../../../src/core/ids.js';
 import { limits } from '../../../src/core/limits.js';
 import { ConnectFailure, type Connection, type Frame } from '../../../src/core/network.js';
 import { timing } from '../../../src/core/timing.js';
 import { packPlain } from '../../../src/protocol/codec.js';
-import { messages, protocolVersion } from '../../../src/protocol/messages.js';
+import { messages, protocolVersion, type ReplyOf } from '../../../src/protocol/messages.js';
 import { Seeded } from '../../contract/seeded.js';
 import { rawFrame } from '../../unit/protocol/raw-frames.js';
 import { masterAddress, type SimCluster } from '../cluster.js';
@@ -58,7 +59,11 @@ export class Stranger {
     const visit = await this.#connect(peer?.address ?? masterAddress);
     if (visit === undefined) return false;
     const of = { chance, map, peer };
-    if (intrusion.hello !== undefined && !(await this.#sayHello(visit, intrusion.hello(of)))) return false;
+    if (intrusion.hello !== undefined) {
+      const welcome = await this.#sayHello(visit, intrusion.hello(of));
+      // One that was told of a recovery takes the first map of that lineage, whoever brings it.
+      if (welcome === undefined || generationOf(welcome.mapEpoch ?? map.epoch) < generationOf(map.epoch)) return false;
+    }
     // In one go, so that nothing comes between.
     for (const bytes of intrusion.sends(of)) visit.endpoint.sendBytes(Buffer.from(bytes));
     const isOver = (): boolean => visit.isClosed || (intrusion.ends !== 'closed' && visit.answers.length > 0);
@@ -96,16 +101,16 @@ export class Stranger {
     return visit;
   }
 
-  /** Whether the daemon let it in. */
-  async #sayHello(visit: Visit, more: object): Promise<boolean> {
+  /** What the daemon said when it let the stranger in. */
+  async #sayHello(visit: Visit, more: object): Promise<ReplyOf<'hello'> | undefined> {
     const fields = { protocol: protocolVersion, role: 'client', software: 'a stranger', generation: 1, ...more };
     const hello = rawFrame({ kind: messages.hello.kind, requestId: 1, header: packPlain(fields) });
     visit.endpoint.sendBytes(hello);
     await this.#wait(patienceMs, () => visit.isClosed || visit.answers.length > 0);
     const [answer] = visit.answers.splice(0);
-    if (answer?.type === 'reply' && !visit.isClosed) return true;
+    if (answer?.type === 'reply' && !visit.isClosed) return answer.header as unknown as ReplyOf<'hello'>;
     visit.endpoint.close('The stranger was not let in');
-    return false;
+    return undefined;
   }
 
   async #wait(limitMs: number, isOver: () => boolean, watch?: Presence): Promise<void> {

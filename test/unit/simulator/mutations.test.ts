@@ -78,7 +78,8 @@ describe('a patch', () => {
 
 describe('a focus', () => {
   it('bends most faults, adds clients and keeps the numbers in step', () => {
-    const plan = drawPlan(7);
+    const plan = drawPlan(4);
+    expect(plan.faults.length).toBeGreaterThan(20);
     const bent = withFocus(plan, {
       setting: { peers: 2, replicas: 3, minInSync: 3 },
       faults: ['flap'],

@@ -4,7 +4,9 @@ import { isSameKind, kindOf, shorten, sizeOf } from '../../simulator/shorten.js'
 
 function busyPlan(): Plan {
   const plans = Array.from({ length: 50 }, (_, seed) => drawPlan(seed));
-  return plans.find(({ faults, clients }) => faults.length > 20 && clients.length > 2) ?? drawPlan(1);
+  const isBusy = ({ faults, clients }: Plan): boolean =>
+    faults.length > 20 && clients.length > 2 && clients.every(({ steps }) => steps.length > 30);
+  return plans.find(isBusy) ?? drawPlan(1);
 }
 
 /** When every step of a client begins, as long as each ends at once. */
