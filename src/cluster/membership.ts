@@ -7,7 +7,7 @@
  */
 import { assertDefined } from '../core/assert.js';
 import { refuse } from '../core/errors.js';
-import type { Address, ClusterId, PeerId, StoreId } from '../core/ids.js';
+import { type Address, type ClusterId, generationOf, type PeerId, type StoreId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
 import { type ClusterMap, isWaiting, namedIn, type PeerRecord, peerOf, type SlotRecord } from './map.js';
 import { checkCopies } from './settings.js';
@@ -106,9 +106,6 @@ export function withPeerJoined(map: ClusterMap, join: JoinRequest, answered: Ans
 }
 
 function withKnownStore(map: ClusterMap, join: JoinRequest, known: PeerRecord): Joined {
-  if (join.peerId !== undefined && join.peerId !== known.id) {
-    refuse('wrong-identity', `This data folder belongs to ${known.id}, not to ${join.peerId}`);
-  }
   if (known.state === 'removed') {
     refuse('removed', `${known.id} was removed from the cluster; what its data folder holds counts for nothing`, {
       advice: 'Stop it, or start it on an empty data folder to join as a new peer',
@@ -161,7 +158,7 @@ function withNewStore(
 }
 
 function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
-  const id: PeerId = `p${1 + Math.max(0, ...map.peers.map((peer) => Number(peer.id.slice(1))))}`;
+  const id = nextId(map);
   const { storeId, incarnation, address, zone, weight } = join;
   const isTaken = map.peers.some((peer) => peer.tokenAddress === address);
   const tokenAddress = isTaken ? `${address}#${id}` : address;
@@ -174,6 +171,12 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   const { epoch } = joined;
   const lone: SlotRecord = { slotEpoch: epoch, term: epoch, primary: id, inSync: [id], joining: [] };
   return { map: { ...joined, slots: map.slots.map(() => lone) }, peer, kind: 'new' };
+}
+
+/** Above those of every older lineage: a lost map may have given some that are yet to be heard of (rule F14). */
+function nextId({ epoch, peers }: ClusterMap): PeerId {
+  const numbers = peers.map(({ id }) => Number(id.slice(1)));
+  return `p${1 + Math.max(generationOf(epoch) * limits.idsPerLineage, ...numbers)}`;
 }
 
 /**

@@ -95,19 +95,27 @@ function withKnowledge(map: ClusterMap, { peer: id, storeId, map: theirs }: Answ
   const knowsMore = (record: SlotRecord, slot: SlotNumber): boolean =>
     isWaiting(record) && (theirs.slots[slot]?.slotEpoch ?? 0) > record.slotEpoch;
   if (!heard.slots.some(knowsMore)) return heard;
+  const removed = map.peers.filter(({ state }) => state === 'removed').map((peer) => peer.id);
   const slots = heard.slots.map((record, slot) =>
-    knowsMore(record, slot) ? toWaiting(theirs.slots[slot] as SlotRecord) : record,
+    knowsMore(record, slot) ? withGivenUp(toWaiting(theirs.slots[slot] as SlotRecord), removed) : record,
   );
-  return { ...heard, peers: withPeersOf(heard, theirs), slots };
+  return { ...heard, peers: withPeersOf({ ...heard, slots }, theirs), slots };
 }
 
-/** Those of a newer map too, which have yet to be heard: other peers, and other stores of those that were not heard. */
+/**
+ * The peers of both maps. Of one that was not heard the store that `theirs` names counts when every record that is left
+ * with it is of `theirs`; of one that was heard, or that the operator has removed, the store that was there.
+ */
 function withPeersOf(map: ClusterMap, theirs: ClusterMap): readonly PeerRecord[] {
   const unknown = theirs.peers.filter((peer) => peerOf(map, peer.id) === undefined);
   const peers = map.peers.map((known) => {
     const other = peerOf(theirs, known.id);
-    if (other === undefined || other.storeId === known.storeId) return known;
-    if (known.state === 'awaited') return toAwaited(other);
+    if (other === undefined || other.storeId === known.storeId || known.state === 'removed') return known;
+    const naming = map.slots.flatMap((record, slot) => (namedIn(record).includes(known.id) ? [slot] : []));
+    const isOfTheirs = (slot: SlotNumber): boolean => map.slots[slot]?.slotEpoch === theirs.slots[slot]?.slotEpoch;
+    const { storeId, incarnation, address } = other;
+    if (known.state === 'awaited' && naming.every(isOfTheirs)) return { ...known, storeId, incarnation, address };
+    if (!naming.some(isOfTheirs)) return known;
     return refuse('conflict', `What it knows of ${other.id} is of another store than this map names`, {
       advice: 'Both cannot be right: keep its data folder, and start it on an empty one to join as a new peer',
     });
@@ -121,7 +129,8 @@ function toAwaited(peer: PeerRecord): PeerRecord {
 
 /** Slots of which everybody named was heard begin a new term, with the former primary where it is still in sync. */
 function settled(map: ClusterMap): ClusterMap {
-  const unheard = new Set(map.peers.filter(({ state }) => state === 'awaited').map(({ id }) => id));
+  const isUnheard = ({ state }: PeerRecord): boolean => state === 'awaited' || state === 'removed';
+  const unheard = new Set(map.peers.filter(isUnheard).map(({ id }) => id));
   return withSlots(map, (record, _slot, epoch) => {
     const [primary] = record.inSync;
     const isComplete = isWaiting(record) && !namedIn(record).some((peer) => unheard.has(peer));

@@ -52,6 +52,7 @@ export const limits = {
   handoversAtOnce: 64, // wished of one primary at a time: a sealed slot answers nobody
   copiesInReportMax: 100, // one event tells of many bad copies: their names bound it
   copyWordsBytesMax: 2048, // what a copy is of, in words
+  idsPerLineage: 1000, // of peers: a recovered map goes on above, as a lost one may have given some more
   removedMembersMax: 3, // per slot, newest kept: what force-promote may tell about (F26)
   digestBuckets: 64,
   checkpointsMax: 32, // each is an open index at every peer

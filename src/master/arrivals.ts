@@ -5,7 +5,7 @@
  * way on is the data folder that the master had. Two processes with copies of one data folder are told apart by asking
  * the address the map knows: as long as the one there answers, the other is refused. Serves S10, F9, F11.
  */
-import { type ClusterMap, type PeerRecord, peerOf } from '../cluster/map.js';
+import { type ClusterMap, isWaiting, type PeerRecord, peerOf } from '../cluster/map.js';
 import { type ClusterSettings, createCluster, type Joined, withPeerJoined } from '../cluster/membership.js';
 import { assertDefined } from '../core/assert.js';
 import type { Environment } from '../core/environment.js';
@@ -125,17 +125,23 @@ export function withArrival(
   const { storeId, incarnation, address, zone, weight, peerId } = join;
   const isUnknown = current.peers.every((peer) => peer.storeId !== storeId);
   if (isUnknown && join.lineage !== undefined && join.lineage !== current.lineage) {
-    // Another one may have heard of it.
-    const awaited = current.peers.filter(({ state, mode }) => state === 'awaited' && mode !== 'set-aside');
+    const awaited = current.slots.some(isWaiting) ? current.peers.filter(mayKnow(peerId)) : [];
     if (awaited.length > 0) {
-      const who = awaited.map(({ id }) => id).join(', ');
-      refuse('not-ready', `${peerId} joined by a map that nobody has told of yet; ${who} may know it`);
+      const ids = awaited.map(({ id }) => id).join(', ');
+      refuse('not-ready', `${peerId} joined by a map that is lost, and only ${ids} may know of it`, {
+        advice: `Start ${ids}. If that cannot be: dfs-master recover --accept-missing, with the master stopped`,
+      });
     }
-    refuse('wrong-identity', `${peerId} joined by a map that was lost before anybody else had heard of it`, {
+    refuse('wrong-identity', `${peerId} joined by a map that is lost, and nobody who was heard knows of it`, {
       advice: 'Start it on an empty data folder to join as a new peer',
     });
   }
   const asked = { storeId, incarnation, address, zone, weight };
   const joined = withPeerJoined(current, peerId === undefined ? asked : { ...asked, peerId }, on.answered);
   return { ...joined, peer: assertDefined(peerOf(joined.map, joined.peer.id), 'A joined peer is in the map') };
+}
+
+/** Has yet to say what it knew of other peers. */
+function mayKnow(peerId: PeerId | undefined) {
+  return ({ id, state, mode }: PeerRecord): boolean => state === 'awaited' && mode !== 'set-aside' && id !== peerId;
 }

@@ -34,7 +34,7 @@ function eventsOfPeer(before: PeerRecord | undefined, after: PeerRecord): readon
   if (before === undefined) {
     return [{ kind: 'peer-joined', peer, text: `${peer} joined from ${address}`, data: where }];
   }
-  if (before.storeId !== storeId) {
+  if (before.storeId !== storeId && after.state !== 'awaited') {
     const text = `${peer} came back with a new data folder; what the old one held counts for nothing`;
     return [{ kind: 'peer-replaced', peer, text, data: { ...where, formerStoreId: before.storeId } }];
   }

@@ -52,6 +52,7 @@ export class PeerContact {
   #isStopped = false;
   #closed: (() => void) | undefined;
   #rested: (() => void) | undefined;
+  #othersInARow = 0;
   #lastComplaint = '';
 
   constructor(environment: Environment, owner: ContactOwner, peer: PeerRecord) {
@@ -72,6 +73,7 @@ export class PeerContact {
 
   /** The peer has been heard of: no rest between two tries is waited for. */
   callNow(): void {
+    this.#othersInARow = 0;
     this.#rested?.();
   }
 
@@ -168,24 +170,26 @@ export class PeerContact {
 
   async #keepConnected(): Promise<void> {
     let refusedInARow = 0;
-    let othersInARow = 0;
     while (!this.#isStopped) {
       const peer = this.#peer;
       try {
         await this.#connect(peer);
         refusedInARow = 0;
-        othersInARow = 0;
+        this.#othersInARow = 0;
         const connectedMs = this.#environment.clock.monotonicMs();
         await this.#untilClosed();
         // At once, unless connections to it break as fast as they are made.
         if (this.#environment.clock.monotonicMs() - connectedMs > timing.pingIntervalMs) continue;
       } catch (error) {
         refusedInARow = error instanceof ConnectFailure && error.refused ? refusedInARow + 1 : 0;
-        othersInARow = isRefusal(error, 'wrong-identity') ? othersInARow + 1 : 0;
+        this.#othersInARow = isRefusal(error, 'wrong-identity', 'wrong-cluster') ? this.#othersInARow + 1 : 0;
         if (refusedInARow >= 2 && !this.#isStopped) this.#owner.onGone(peer.id);
         else this.#complain(`No connection: ${error instanceof Error ? error.message : String(error)}`);
       }
-      const othersMs = Math.min(timing.pingIntervalMs * 2 ** Math.max(0, othersInARow - 1), timing.strangerRetryMs);
+      const othersMs = Math.min(
+        timing.pingIntervalMs * 2 ** Math.max(0, this.#othersInARow - 1),
+        timing.strangerRetryMs,
+      );
       await this.#rest(refusedInARow === 1 ? timing.refusedRetryMs : othersMs);
     }
   }

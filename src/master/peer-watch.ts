@@ -174,6 +174,7 @@ export class PeerWatch {
   /** The process that the map names already says that it is there again. */
   returned(peer: PeerId): void {
     this.#contacts.get(peer)?.callNow();
+    if (this.#membership.members.get(peer)?.state !== 'down') return;
     this.#become(onJoin(this.#membership, peer, this.#environment.clock.monotonicMs()));
   }
 

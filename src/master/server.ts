@@ -169,7 +169,7 @@ export class MasterServer {
       return { map: arrival.map, result: arrival };
     });
     const { peer, kind } = result;
-    if (kind === 'returned' && watch.membership.members.get(peer.id)?.state === 'down') watch.returned(peer.id);
+    if (kind === 'returned') watch.returned(peer.id);
     this.#identities.set(session, { peer: peer.id, storeId: peer.storeId, incarnation: peer.incarnation });
     const clusterId = joined?.clusterId ?? '';
     return { header: { clusterId, peerId: peer.id }, ...this.#mapPayload() };

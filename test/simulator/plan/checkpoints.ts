@@ -6,6 +6,7 @@ import type { CheckpointReader } from '../../../src/client/checkpoint-reader.js'
 import type { FileClient } from '../../../src/client/file-client.js';
 import type { Checkpoint } from '../../../src/client/results.js';
 import { DfsError, isRefusal } from '../../../src/core/errors.js';
+import type { PeerId } from '../../../src/core/ids.js';
 import type { Operation, Outcome } from '../../checker/history.js';
 import type { SimCluster } from '../cluster.js';
 import { seen } from './outcomes.js';
@@ -43,10 +44,11 @@ export async function readTaken(
   const operations: Operation[] = [];
   for (const { checkpoint, ...times } of cluster.taken) {
     const { id, peers } = checkpoint;
-    const holders = cluster.joined.filter(({ disk }) => disk.copies.names.includes(id));
     // With a disk that was lost its part is gone; one that was removed for good answers nobody.
-    const isLess = cluster.map?.peers.some((peer) => peer.state === 'removed' && peers.includes(peer.id));
-    if (holders.length < peers.length || isLess === true) continue;
+    const isRemoved = (peer: PeerId): boolean =>
+      cluster.map?.peers.some(({ id, state }) => id === peer && state === 'removed') === true;
+    const isWhole = peers.every((peer) => !isRemoved(peer) && cluster.hostOf(peer).disk.copies.names.includes(id));
+    if (!isWhole) continue;
     const reader = await cluster.world.until(client.checkpoints.open(id), 60_000);
     if (reader.missingSlots.length > 0) cluster.monitor.complain(`Checkpoint ${id} lacks slots ${reader.missingSlots}`);
     for (const name of names) {

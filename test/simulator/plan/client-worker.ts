@@ -161,7 +161,7 @@ export class Worker {
       const isSwept = isRefusal(error, 'gone') && error.message.includes('its bytes are gone');
       const { replacedGraceMs = 0 } = cluster.options;
       // Of bytes that nobody can read just now a client cannot tell why.
-      const areSwept = isSwept && !cluster.joined.some(({ disk }) => disk.hasRotted);
+      const areSwept = isSwept && !cluster.hasRotted;
       if (areSwept && replacedGraceMs >= longGraceMs) {
         this.world.complaints.push(`${name}: bytes went under a reader, ${replacedGraceMs} ms before their time`);
       }

@@ -2,7 +2,7 @@
  * Faults that aim at one rare window of the protocol: two things go wrong at one chosen moment, or one with whom it
  * concerns most.
  */
-import { type ClusterMap, isWaiting, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
+import { type ClusterMap, isWaiting, namedIn, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
@@ -18,8 +18,10 @@ export function wipeJoiner(fault: Fault): Promise<void> {
   const { chance, cluster, ward } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const peer = 'peer' in moment ? moment.peer : undefined;
+    // Whoever is about to stop may be out of the set, and this one in it, before anybody notices.
+    const stays = (member: PeerId): boolean => member !== peer && !cluster.hostOf(member).isStopping;
     const isElsewhere = (record: SlotRecord): boolean =>
-      peer !== undefined && !isWaiting(record) && (!record.inSync.includes(peer) || record.inSync.length > 1);
+      peer !== undefined && !isWaiting(record) && (!namedIn(record).includes(peer) || record.inSync.some(stays));
     const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
     if (!mayGo || peer === undefined) return;
     const isDeaf = chance.isLikely(0.6);

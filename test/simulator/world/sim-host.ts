@@ -54,6 +54,7 @@ export class SimHost {
   /** How long the disk takes to sync. */
   syncMs = usualSyncMs;
   #process: SimProcess | undefined;
+  #stopping: SimProcess | undefined;
   #started: Started | undefined;
   #environment: Environment | undefined;
   #starts = 0;
@@ -91,6 +92,11 @@ export class SimHost {
   /** What its process lives in; undefined while none runs. */
   get environment(): Environment | undefined {
     return this.isRunning ? this.#environment : undefined;
+  }
+
+  /** Was told to stop, and runs on for a moment. */
+  get isStopping(): boolean {
+    return this.#process !== undefined && this.#process === this.#stopping;
   }
 
   get isPaused(): boolean {
@@ -133,6 +139,7 @@ export class SimHost {
     const process = this.#process;
     if (process === undefined) return;
     this.#trace?.(`${process.name} is told to stop`);
+    this.#stopping = process;
     // As src/main/daemon.ts: what cannot be written down at the end is told, and the process ends all the same.
     await this.#started?.stop().catch((error: unknown) => this.#onFailed(process, error));
     if (this.#process === process) this.#end(process);

@@ -168,7 +168,8 @@ describe('a peer that answers late', () => {
 
   it('finds whom it names, though a wiped one came back meanwhile', () => {
     const wiped = withPeerJoined(map, joinRequest(4, { storeId: 'wiped' }), new Set());
-    expect(wiped).toMatchObject({ kind: 'new', peer: { id: 'p5' } });
+    // Not p5: the lost map may have had one.
+    expect(wiped).toMatchObject({ kind: 'new', peer: { id: 'p1001' } });
     const newer = mapOf(9, [
       { epoch: 8, inSync: ['p3', 'p4'] },
       { epoch: 5, inSync: ['p3'] },
@@ -194,17 +195,38 @@ describe('a peer that answers late', () => {
     expect(heard.slots[0]).toMatchObject({ primary: 'p3', inSync: ['p3', 'p4'] });
   });
 
+  it('finds those set aside that were, and removed who was, whatever it knows of them', () => {
+    const peers = peerRecords(4).map((peer) => (peer.id === 'p4' ? { ...peer, storeId: 'newer' } : peer));
+    const slots = [
+      { epoch: 8, inSync: ['p4', 'p3'] },
+      { epoch: 5, inSync: ['p3'] },
+    ];
+    const aside = withAnswer(withAccepted(map, ['p4']), answerOf('p3', mapOf(9, slots, { peers })));
+    expect(peerOf(aside, 'p4')).toMatchObject({ storeId: 'newer', state: 'awaited', mode: 'set-aside' });
+    const removed = withOperation(map, 'p4', { kind: 'remove' });
+    for (const theirs of [mapOf(9, slots), mapOf(9, slots, { peers })]) {
+      expect(withAnswer(removed, answerOf('p3', theirs)).slots[0]).toMatchObject({ primary: 'p3', inSync: ['p3'] });
+    }
+  });
+
+  it('is not refused for a store that no record of it names', () => {
+    const peers = peerRecords(4).map((peer) => (peer.id === 'p1' ? { ...peer, storeId: 'newer' } : peer));
+    const slots = [
+      { epoch: 8, inSync: ['p3'] },
+      { epoch: 5, inSync: ['p3'] },
+    ];
+    const after = withAnswer(map, answerOf('p3', mapOf(9, slots, { peers })));
+    expect(after.slots[0]).toMatchObject({ primary: 'p3' });
+    expect(peerOf(after, 'p1')?.storeId).toBe('store-1');
+  });
+
   it('is refused when it knows another store of one that was heard', () => {
     const peers = peerRecords(4).map((peer) => (peer.id === 'p1' ? { ...peer, storeId: 'newer' } : peer));
-    const newer = mapOf(
-      9,
-      [
-        { epoch: 8, inSync: ['p3'] },
-        { epoch: 5, inSync: ['p3'] },
-      ],
-      { peers },
-    );
-    expect(codeOf(() => withAnswer(map, answerOf('p3', newer)))).toBe('conflict');
+    const slots = [
+      { epoch: 8, inSync: ['p3', 'p1'] },
+      { epoch: 5, inSync: ['p3'] },
+    ];
+    expect(codeOf(() => withAnswer(map, answerOf('p3', mapOf(9, slots, { peers }))))).toBe('conflict');
   });
 
   it('may name peers that nobody knew of', () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ClusterMap, PeerRecord } from '../../../src/cluster/map.js';
+import type { PeerRecord } from '../../../src/cluster/map.js';
 import { isRefusal } from '../../../src/core/errors.js';
 import { withArrival } from '../../../src/master/arrivals.js';
 import { joinedCluster, joinRequest, peerRecords } from '../cluster/fixtures.js';
@@ -12,12 +12,13 @@ const on = {
   },
 };
 
-/** What a peer is told whose store only a map of another lineage can have named. */
-function told(peers: readonly PeerRecord[]): string {
-  const map: ClusterMap = { ...joinedCluster(2), peers };
-  const join = { ...joinRequest(9), peerId: 'p9', clusterId: map.clusterId, mapEpoch: 4, lineage: 'lost' };
+/** What p9 is told, whose store only a map of another lineage can have named. */
+function told(peers: readonly PeerRecord[], { isWaiting }: { isWaiting: boolean }): string {
+  const cluster = joinedCluster(2);
+  const slots = isWaiting ? cluster.slots.map((record) => ({ ...record, primary: undefined })) : cluster.slots;
+  const join = { ...joinRequest(9), peerId: 'p9', clusterId: cluster.clusterId, mapEpoch: 4, lineage: 'lost' };
   try {
-    withArrival(map, join, on);
+    withArrival({ ...cluster, peers, slots }, join, on);
   } catch (error) {
     if (isRefusal(error)) return error.code;
     throw error;
@@ -100,12 +101,41 @@ describe('an identity', () => {
     expect(master.map?.slots.every((record) => !record.inSync.includes('p1'))).toBe(true);
   });
 
+  it('of another cluster at its address is asked for ever more seldom, too; news of the peer ends that', async () => {
+    const world = new World();
+    const { peers } = await startPair(world, new MemoryFiles());
+    await peers[0].kill();
+    const other = new FakePeer(world, { address: peers[0].address, storeId: 'f5' });
+    other.refusal = 'wrong-cluster';
+    await other.listen();
+    await world.clock.advance(60_000);
+    expect(other.hellos).toBeGreaterThan(5);
+    expect(other.hellos).toBeLessThan(20);
+    peers[0].address = '127.0.0.1:7999';
+    await peers[0].restart();
+    const joined = peers[0].join();
+    await world.clock.advance(300);
+    await joined;
+    expect(peers[0].pings).toBeGreaterThan(0);
+  });
+
   it('of a lost map waits for those who may know that map, and is to start empty when nobody does', () => {
-    const [first, second] = peerRecords(2);
-    if (first === undefined || second === undefined) throw new Error('There are two');
+    const [first, second, own] = peerRecords(9).filter(({ id }) => ['p1', 'p2', 'p9'].includes(id));
+    if (first === undefined || second === undefined || own === undefined) throw new Error('There are three');
     const awaited = { ...second, state: 'awaited' as const };
-    expect(told([first, awaited])).toBe('not-ready');
-    expect(told([first, { ...awaited, mode: 'set-aside' }])).toBe('wrong-identity');
-    expect(told([first, second])).toBe('wrong-identity');
+    const isWaiting = true;
+    expect(told([first, awaited], { isWaiting })).toBe('not-ready');
+    expect(told([first, { ...awaited, mode: 'set-aside' }], { isWaiting })).toBe('wrong-identity');
+    expect(told([first, second], { isWaiting })).toBe('wrong-identity');
+    expect(told([first, second, { ...own, storeId: 'former', state: 'awaited' }], { isWaiting })).toBe(
+      'wrong-identity',
+    );
+    expect(told([first, awaited], { isWaiting: false })).toBe('wrong-identity');
+  });
+
+  it('is the one of the store: a peer whose first answer was lost is told again who it is', () => {
+    const map = joinedCluster(2);
+    const again = { ...joinRequest(2, { incarnation: 2 }), peerId: 'p1', clusterId: map.clusterId, mapEpoch: 0 };
+    expect(withArrival(map, again, on).peer.id).toBe('p2');
   });
 });

@@ -3,7 +3,7 @@
  */
 import type { ClusterMap } from '../../../src/cluster/map.js';
 import type { Clock, Environment, Log, Timer } from '../../../src/core/environment.js';
-import { isRefusal } from '../../../src/core/errors.js';
+import { type ErrorCode, isRefusal, refuse } from '../../../src/core/errors.js';
 import type { SmallFiles } from '../../../src/core/storage.js';
 import { timing } from '../../../src/core/timing.js';
 import { embeddedMapStore } from '../../../src/master/map-store.js';
@@ -163,6 +163,8 @@ export class FakePeer {
   knownEpoch = 0;
   isFrozen = false;
   hellos = 0;
+  /** What it tells whoever calls. */
+  refusal: ErrorCode | undefined;
   pings = 0;
   readonly wishes: RequestOf<'wish-handover'>['wishes'][number][] = [];
   #listener: { close(): Promise<void> } | undefined;
@@ -180,6 +182,7 @@ export class FakePeer {
       acceptSession(this.world, connection, {
         onHello: () => {
           this.hellos += 1;
+          if (this.refusal !== undefined) refuse(this.refusal, 'Somebody else is here');
           const mapEpoch = this.map?.epoch ?? this.knownEpoch;
           return { role: 'peer', ...this.#named(), clusterMs: 0, mapEpoch, yourAddress: '127.0.0.1' };
         },
