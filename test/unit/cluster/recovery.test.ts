@@ -207,6 +207,13 @@ describe('a peer that answers late', () => {
     for (const theirs of [mapOf(9, slots), mapOf(9, slots, { peers })]) {
       expect(withAnswer(removed, answerOf('p3', theirs)).slots[0]).toMatchObject({ primary: 'p3', inSync: ['p3'] });
     }
+    const alone = [
+      { epoch: 8, inSync: ['p4'] },
+      { epoch: 5, inSync: ['p3'] },
+    ];
+    const lost = withAnswer(removed, answerOf('p3', mapOf(9, alone, { peers })));
+    expect(lost.slots[0]).toMatchObject({ primary: undefined, inSync: ['p4'] });
+    expect(peerOf(lost, 'p4')).toMatchObject({ state: 'removed', storeId: 'store-4' });
   });
 
   it('is not refused for a store that no record of it names', () => {
