@@ -139,6 +139,8 @@ function withNewStore(
     ...withPlaceOf(namesake, join),
     storeId: join.storeId,
     incarnation: join.incarnation,
+    // What its old store may have kept from others is gone with it.
+    mode: namesake.mode === 'set-aside' ? 'normal' : namesake.mode,
     ...heard,
   };
   const withPeer = withPeerRecord(map, peer);

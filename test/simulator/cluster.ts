@@ -185,6 +185,7 @@ export class SimCluster {
       host.disk.smallFileFault = undefined;
       host.disk.freeBytes = host.disk.totalBytes;
       host.syncMs = usualSyncMs;
+      host.fileSyncMs = undefined;
       host.resume();
       host.start();
     }

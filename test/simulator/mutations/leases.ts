@@ -198,6 +198,11 @@ export const leaseMutations: readonly Mutation[] = [
           await Promise.race([change, sleep(parts.clock, 30)]);`,
       },
     ],
-    focus: { ...deposed, faults: ['stop', 'cut-master', 'pause-master', 'slow-disk'] },
+    focus: {
+      ...deposed,
+      setting: { ...deposed.setting, isUneven: true, slots: 8, faultsForMs: 26_000 },
+      faults: ['deaf-amid-handover', 'deaf-amid-handover', 'crash-primary'],
+      points: [],
+    },
   },
 ];

@@ -160,8 +160,16 @@ export const operationMutations: readonly Mutation[] = [
     ],
     focus: {
       setting: { peers: 3, replicas: 2, minInSync: 1, repairGraceMs: 500, slots: 4 },
-      faults: ['rot-file', 'crash', 'fail-reads', 'leave', 'rot-file'],
-      actions: manyFiles,
+      faults: ['rot-while-copied', 'leave', 'rot-while-copied', 'crash'],
+      // Files that nobody replaces: what is bad stays so until it is mended.
+      rounds: {
+        clients: 1,
+        names: 40,
+        steps: [
+          { action: { kind: 'put', sizeBytes: 70_000 }, times: 12 },
+          { action: { kind: 'list' }, at: 'promoting', times: 6 },
+        ],
+      },
     },
   },
   {

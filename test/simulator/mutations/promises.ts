@@ -64,15 +64,17 @@ export const promiseMutations: readonly Mutation[] = [
     // Its own bytes take longer than the answers of the replicas, and meanwhile it is deposed.
     focus: {
       ...threeCopies,
-      faults: ['slow-disk', 'slow-disk', 'cut-master', 'isolate', 'pause-primary'],
-      points: ['versionGiven', 'allReplicasAnswered', 'promised'],
-      actions: [{ kind: 'put', sizeBytes: 70_000 }],
+      faults: ['deposed-amid-bytes'],
+      points: [],
+      actions: [70_000, 100, 100].map((sizeBytes) => ({ kind: 'put', sizeBytes })),
     },
   },
   {
     name: 'members-promise-nothing-durable',
     rules: ['F4'],
-    breaks: 'A member answers the digests of a new primary before its promise is durable, so an older write follows.',
+    breaks:
+      'A member answers the digests of a new primary without a durable promise, and writes over whatever is there (the ' +
+      'check of versions would catch it): what it was still writing for the old one lands after the levelling.',
     edits: [
       {
         file: 'src/peer/replica.js',
@@ -80,9 +82,14 @@ export const promiseMutations: readonly Mutation[] = [
           return { header: { buckets:`,
         replace: 'return { header: { buckets:',
       },
+      indexWithoutVersionCheck,
     ],
     // Member and deposed primary have not heard of the new map, and reach each other.
-    focus: { setting: threeCopies.setting ?? {}, faults: ['cut-master', 'cut-master', 'cut-master', 'pause-primary'] },
+    focus: {
+      setting: threeCopies.setting ?? {},
+      faults: ['late-for-the-successor'],
+      actions: [70_000, 100, 100].map((sizeBytes) => ({ kind: 'put', sizeBytes })),
+    },
   },
   {
     name: 'answers-from-not-durable-state',

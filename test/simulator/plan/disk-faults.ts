@@ -4,6 +4,7 @@
 import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
 import { sameBytes } from '../../../src/core/checksum.js';
 import type { PeerId } from '../../../src/core/ids.js';
+import type { Moment } from '../../../src/core/probe.js';
 import { bodyOf, decodeValue, keyOfName, keyOfSegment } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
 import { decodeHeader } from '../../../src/peer/segment-file.js';
@@ -12,6 +13,7 @@ import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
 import { reportDamage } from './reported-damage.js';
 import { scrubAndJudge } from './scrubbing.js';
+import { atPoint } from './strikes.js';
 
 export async function withDisk(fault: Fault, change: (host: SimHost) => () => void): Promise<void> {
   const undo = change(fault.anyPeer());
@@ -107,6 +109,21 @@ async function spoil(fault: Fault, spoilOn: (host: SimHost) => readonly (() => v
   await (chance.isLikely(0.4) ? scrubAndJudge(fault, host) : fault.sleep(forMs));
   for (const restore of restores) restore();
   ward.isRotting = false;
+}
+
+/** A peer that alone has a slot cannot read its files for a while in which another one copies them: without bytes. */
+export function rotWhileCopied(fault: Fault): Promise<void> {
+  const { chance, cluster, ward } = fault;
+  const strike = async ({ disk }: SimHost): Promise<void> => {
+    if (ward.isRotting || ward.isWounded) return;
+    ward.isRotting = true;
+    const restores = [...disk.files.keys()].map((id) => disk.rotFile(id, 4096 + chance.below(1000)));
+    await fault.sleep(chance.between(500, 5000));
+    for (const restore of restores) restore();
+    ward.isRotting = false;
+  };
+  const isAlone = (moment: Moment): boolean => 'slot' in moment && cluster.map?.slots[moment.slot]?.inSync.length === 1;
+  return atPoint(fault, strike, 'required', isAlone);
 }
 
 /**

@@ -12,6 +12,7 @@ import {
   loseIndex,
   rotEntries,
   rotFiles,
+  rotWhileCopied,
   spoilCopies,
   wipe,
   withDisk,
@@ -20,11 +21,13 @@ import {
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
-import { deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targeted-faults.js';
+import { deafAmidHandover, deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targeted-faults.js';
 import {
+  deposedAmidBytes,
   lateBytes,
   lateClient,
   lateForItsTerm,
+  lateForTheSuccessor,
   refusedAndGone,
   refusedLate,
   refusedSlowly,
@@ -145,11 +148,14 @@ const acts = {
   'slow-at-point': (fault) => atPoint(fault, (host) => withSlowDisk(fault, host)),
   'wipe-joiner': wipeJoiner,
   'deafen-joiner': deafenJoiner,
+  'deaf-amid-handover': deafAmidHandover,
   'fill-at-sweep': fillAtSweep,
   'join-amid-sweeps': joinAmidSweeps,
   'late-bytes': lateBytes,
   'late-client': lateClient,
   'late-for-its-term': lateForItsTerm,
+  'late-for-the-successor': lateForTheSuccessor,
+  'deposed-amid-bytes': deposedAmidBytes,
   'refused-slowly': refusedSlowly,
   'refused-late': refusedLate,
   'refused-unheard': refusedUnheard,
@@ -264,6 +270,7 @@ const acts = {
   'rot-file': rotFiles,
   'fail-reads': failReads,
   'rot-entry': rotEntries,
+  'rot-while-copied': rotWhileCopied,
   'spoil-copies': spoilCopies,
 } as const satisfies Record<string, (fault: Fault) => Promise<void>>;
 

@@ -33,6 +33,19 @@ export function wipeJoiner(fault: Fault): Promise<void> {
   return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
 }
 
+/** A primary asks for a handover, and hears neither what became of it nor from its successor, while clients hear it. */
+export function deafAmidHandover(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const { network } = cluster;
+  const strike = async (primary: SimHost): Promise<void> => {
+    const others = [cluster.master, ...cluster.joined].filter((host) => host !== primary);
+    for (const { name } of others) network.cut(name, primary.name);
+    await fault.sleep(chance.between(50, 500));
+    for (const { name } of others) network.heal(name, primary.name);
+  };
+  return atPoint(fault, strike, chance.pick(['sealed', 'handoverDrained']));
+}
+
 /** Nothing of what the master sends reaches the host; what that sends may reach the master. */
 async function deafen(fault: Fault, host: SimHost, forMs: number): Promise<void> {
   const { network, master } = fault.cluster;

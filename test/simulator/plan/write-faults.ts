@@ -1,6 +1,7 @@
 /**
  * Faults that aim at one change on its way: one replica has no room for it while another holds it already, its bytes
- * arrive once more after everything else, or only some have it when its primary dies, and the next one soon after.
+ * arrive once more after everything else, its primary is deposed meanwhile, or only some have it when its primary dies,
+ * and the next one soon after.
  */
 import type { SlotNumber } from '../../../src/core/ids.js';
 import type { Moment, PointName } from '../../../src/core/probe.js';
@@ -79,6 +80,53 @@ function cutBoth({ cluster }: Fault, one: string, other: string): void {
 function healBoth({ cluster }: Fault, one: string, other: string): void {
   cluster.network.heal(one, other);
   cluster.network.heal(other, one);
+}
+
+// --- Changes that outlive their primary's lead -----------------------------------------------------------------------
+
+/** What a primary sends one replica is durable there when its successor has levelled that one; another never gets it. */
+export function lateForTheSuccessor(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
+    const [late, ...never] = shuffled(fault, replicasOf(fault, moment, primary));
+    if (late === undefined) return;
+    if (chance.isLikely(0.3)) cluster.network.stall(primary.name, late.name, chance.between(1200, 1900));
+    else late.fileSyncMs = { leastMs: 1200, mostMs: 2200 };
+    // It answers its successor before it hears from the master who that is.
+    const isDeaf = chance.isLikely(0.7);
+    await Promise.all([cutOff(fault, primary, never), isDeaf && deafForAMoment(fault, late)]);
+    late.fileSyncMs = undefined;
+  };
+  return atPoint(fault, strike, 'versionGiven');
+}
+
+/** A primary's own bytes take longer than what replicas need, and than it takes to depose it; its index is quick. */
+export function deposedAmidBytes(fault: Fault): Promise<void> {
+  const { chance } = fault;
+  const strike = async (primary: SimHost): Promise<void> => {
+    primary.fileSyncMs = { leastMs: 1200, mostMs: chance.between(1500, 4000) };
+    await cutOff(fault, primary, []);
+    primary.fileSyncMs = undefined;
+  };
+  return atPoint(fault, strike, 'versionGiven');
+}
+
+/** Not for so long that it would be taken for dead. */
+async function deafForAMoment(fault: Fault, host: SimHost): Promise<void> {
+  const { chance, cluster } = fault;
+  const { master, network } = cluster;
+  await fault.sleep(chance.between(800, 1000));
+  network.cut(master.name, host.name);
+  await fault.sleep(chance.between(500, 900));
+  network.heal(master.name, host.name);
+}
+
+/** From the master and some others, for long enough to be deposed. */
+async function cutOff(fault: Fault, primary: SimHost, others: readonly SimHost[]): Promise<void> {
+  const unheard = [fault.cluster.master, ...others];
+  for (const { name } of unheard) cutBoth(fault, primary.name, name);
+  await fault.sleep(fault.chance.between(1500, 3500));
+  for (const { name } of unheard) healBoth(fault, primary.name, name);
 }
 
 // --- Changes that are taken back -------------------------------------------------------------------------------------

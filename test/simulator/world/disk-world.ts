@@ -8,6 +8,8 @@ export interface DiskWorld {
   /** Ends what a process waits for; never when the process has died meanwhile. */
   after(delayMs: number, onEnd: () => void): void;
   syncMs(): number;
+  /** Of the bytes of a file; as everything else when absent. */
+  fileSyncMs?(): number;
   /** How long a read of a file's bytes takes; a moment when absent. */
   readMs?(): number;
   /** In [0, 1). */

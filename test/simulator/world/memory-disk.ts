@@ -292,7 +292,7 @@ export class MemoryDisk {
     this.freeBytes -= file.bytes.length;
     this.#contents.begin(file, world.nowMs());
     folder.link(id, file, world.nowMs());
-    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (!this.skips.fileSync) await pause(world, (world.fileSyncMs ?? world.syncMs)());
     if (world.isDead()) return never();
     this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
@@ -303,7 +303,7 @@ export class MemoryDisk {
   async #sync(world: DiskWorld, syncs: Map<CachedFolder, SharedSync>, id: FileId): Promise<void> {
     const file = this.files.get(id);
     if (file === undefined) throw new DfsError('integrity', `There is no file ${id}`);
-    if (!this.skips.fileSync) await pause(world, world.syncMs());
+    if (!this.skips.fileSync) await pause(world, (world.fileSyncMs ?? world.syncMs)());
     if (world.isDead()) return never();
     if (!this.skips.fileSync) this.#contents.synced(file);
     await this.#syncFolder(world, syncs, id);

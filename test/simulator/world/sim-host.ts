@@ -53,6 +53,8 @@ export class SimHost {
   wallAheadMs: number;
   /** How long the disk takes to sync. */
   syncMs = usualSyncMs;
+  /** Of the bytes of files, when that is something else. */
+  fileSyncMs: typeof usualSyncMs | undefined;
   #process: SimProcess | undefined;
   #stopping: SimProcess | undefined;
   #started: Started | undefined;
@@ -194,10 +196,15 @@ export class SimHost {
     };
   }
 
+  #between({ leastMs, mostMs }: typeof usualSyncMs): number {
+    return this.#chance.between(leastMs, mostMs);
+  }
+
   #diskWorldOf(process: SimProcess): DiskWorld {
     return {
       after: (delayMs, onEnd) => void this.world.schedule(delayMs, onEnd, { process }),
-      syncMs: () => this.#chance.between(this.syncMs.leastMs, this.syncMs.mostMs),
+      syncMs: () => this.#between(this.syncMs),
+      fileSyncMs: () => this.#between(this.fileSyncMs ?? this.syncMs),
       readMs: () => (this.syncMs === usualSyncMs ? quickReadMs : this.#chance.between(0, this.syncMs.mostMs)),
       fraction: () => this.#chance.between(0, 1),
       wallMs: () => process.clock.wallMs(),

@@ -304,6 +304,12 @@ describe('a peer that is given up', () => {
     expect(wantedPlacement(returned.peers, 3, 3).flat()).not.toContain('p3');
   });
 
+  it('gets copies again when it comes back empty', () => {
+    const served = withAccepted(recovered(answerOf('p1', mapOf(7, [{ epoch: 5, inSync: ['p1', 'p3'] }]))), ['p3']);
+    const wiped = withPeerJoined(served, joinRequest(3, { storeId: 'wiped' }), new Set());
+    expect(wiped).toMatchObject({ kind: 'new-store', peer: { id: 'p3', mode: 'normal', state: 'up' } });
+  });
+
   it('stays aside until an operator enables it', () => {
     for (const kind of ['drain', 'maintenance'] as const) {
       expect(codeOf(() => withOperation(after, 'p3', { kind }))).toBe('conflict');
