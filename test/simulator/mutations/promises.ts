@@ -73,8 +73,8 @@ export const promiseMutations: readonly Mutation[] = [
     name: 'members-promise-nothing-durable',
     rules: ['F4'],
     breaks:
-      'A member answers the digests of a new primary without a durable promise, and writes over whatever is there (the ' +
-      'check of versions would catch it): what it was still writing for the old one lands after the levelling.',
+      'A member answers the digests of a new primary without a durable promise, and writes over whatever is there ' +
+      '(the check of versions would catch it): what it still writes for the old one lands after the levelling.',
     edits: [
       {
         file: 'src/peer/replica.js',

@@ -84,7 +84,7 @@ function healBoth({ cluster }: Fault, one: string, other: string): void {
 
 // --- Changes that outlive their primary's lead -----------------------------------------------------------------------
 
-/** What a primary sends one replica is durable there when its successor has levelled that one; another never gets it. */
+/** What a primary sends one replica is durable there when its successor has levelled it; another never gets it. */
 export function lateForTheSuccessor(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
