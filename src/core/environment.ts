@@ -45,6 +45,8 @@ export interface Environment {
   readonly random: Random;
   readonly network: Network;
   readonly log: Log;
+  /** The share of recent time in which something on this host waited for a processor, 0 to 1; undefined: not known. */
+  cpuPressure?(): number | undefined;
   /** Told of the protocol's named points; absent in the programs. */
   readonly probe?: Probe;
 }

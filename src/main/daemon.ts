@@ -10,6 +10,7 @@ import { DaemonStop, DfsError, exitCodes, StorageFailure } from '../core/errors.
 import { timing } from '../core/timing.js';
 import { packageVersion } from '../core/version.js';
 import { systemClock } from '../io/clock.js';
+import { cpuPressureOf } from '../io/cpu-pressure.js';
 import { exitProcess, listenToSignals, printError, printLine } from '../io/daemon-process.js';
 import { type FolderLock, FolderRefused, lockFolder } from '../io/folder-lock.js';
 import { localFiles } from '../io/local-files.js';
@@ -108,7 +109,7 @@ async function run(
     onUncaught: onFatal,
   });
   const folder = await openFolder(on.program, { data, defaultData });
-  const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
+  const environment = systemEnvironment(log);
   const started = await start({ environment, folder, onFatal });
   running = { started, folder };
   log.info({ address: started.address }, 'listening');
@@ -128,7 +129,7 @@ export async function runTask<O extends Options>(
     const { data, 'log-level': level } = loaded.settings as unknown as SharedSettings;
     const log = openLog(level, { program: program.name });
     const folder = await openFolder(given.owner, { data, defaultData: program.options.data?.default });
-    const environment: Environment = { clock: systemClock, random: systemRandom, network: tcpNetwork, log };
+    const environment = systemEnvironment(log);
     const { text, exitCode } = await perform({ settings: loaded.settings, environment, folder });
     await folder.release();
     log.flush();
@@ -190,4 +191,9 @@ function exitCodeOf(error: unknown): number {
 function sentenceOf(error: unknown): string {
   if (error instanceof DfsError && error.advice !== undefined) return `${error.message}. ${error.advice}`;
   return error instanceof Error ? error.message : String(error);
+}
+
+function systemEnvironment(log: LeveledLog): Environment {
+  const cpuPressure = cpuPressureOf(systemClock);
+  return { clock: systemClock, random: systemRandom, network: tcpNetwork, log, cpuPressure };
 }

@@ -96,7 +96,7 @@ export function buildEngine(parts: EngineParts): Engine {
   const onDamage = (key: EntryKey): void => damage.seen(key);
   const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
-  const giveWay = new GiveWay(environment.clock, parts.lastClientMs);
+  const giveWay = new GiveWay(environment, parts.lastClientMs);
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
   const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
   const oldIds = new OldIds({ index, clock });

@@ -1,32 +1,35 @@
 /**
  * Lets copying give way to clients: while any are at work here, copies go to each replica in small batches, and after
- * each that flow rests for some times as long as the batch took, the longer the more flows there are.
+ * each that flow rests for some times as long as the batch took, the longer the more flows there are, and the longer
+ * where processors are what there is too little of.
  *
  * So what this peer gives takes a small share of anything, whatever a host can do: where disks, network or processors
  * have much to do a batch takes longer, and so does its rest. Little is under way at any time, because whatever a
  * client asks waits behind it. Compare LEDBAT (RFC 6817), which yields by time, too, and not by a speed that somebody
  * would have to set.
  */
-import type { Clock, Timer } from '../core/environment.js';
+import type { Clock, Environment, Timer } from '../core/environment.js';
 import type { PeerId } from '../core/ids.js';
 
 /** One larger than this goes alone. */
 const batchBytes = 128 * 1024;
-/** A rest, in times that a batch took. */
-const restShare = 5;
+/** A rest, in times that a batch took: on a host with processors to spare, and on one that is crowded. */
+const restShares = { least: 2, most: 20 };
+/** So crowded that clients would wait for what copying takes (`cpuPressure`). */
+const crowded = 0.1;
 /** A batch that took longer met an obstacle, which says nothing about what clients feel. */
 const longestBatchMs = 250;
 /** So long after its last request a client is taken to be at work. */
 const atWorkForMs = 1000;
 
 export class GiveWay {
-  readonly #clock: Clock;
+  readonly #environment: Pick<Environment, 'clock' | 'cpuPressure'>;
   readonly #lastClientMs: () => number;
   readonly #flows = new Map<PeerId, Flow>();
 
   /** `lastClientMs`: when a client last asked something, by the monotonic clock. */
-  constructor(clock: Clock, lastClientMs: () => number) {
-    this.#clock = clock;
+  constructor(environment: Pick<Environment, 'clock' | 'cpuPressure'>, lastClientMs: () => number) {
+    this.#environment = environment;
     this.#lastClientMs = lastClientMs;
   }
 
@@ -37,13 +40,21 @@ export class GiveWay {
   run<T>(replica: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
     let flow = this.#flows.get(replica);
     if (flow === undefined) {
-      flow = new Flow(this.#clock, {
-        areClientsAtWork: () => this.#clock.monotonicMs() - this.#lastClientMs() < atWorkForMs,
-        restShare: () => restShare * [...this.#flows.values()].filter(({ isBusy }) => isBusy).length,
+      const { clock } = this.#environment;
+      flow = new Flow(clock, {
+        areClientsAtWork: () => clock.monotonicMs() - this.#lastClientMs() < atWorkForMs,
+        restShare: () => this.#restShare(),
       });
       this.#flows.set(replica, flow);
     }
     return flow.run(bytes, task);
+  }
+
+  /** Of a host of which nobody can tell how crowded it is, it is taken to be. */
+  #restShare(): number {
+    const crowding = Math.min(1, (this.#environment.cpuPressure?.() ?? 1) / crowded);
+    const flows = [...this.#flows.values()].filter(({ isBusy }) => isBusy).length;
+    return flows * (restShares.least + (restShares.most - restShares.least) * crowding);
   }
 }
 

@@ -49,6 +49,8 @@ export class SimHost {
   readonly #mayBeEmptied: (error: unknown) => boolean;
   readonly #chance: Seeded;
   readonly #rate: number;
+  /** How crowded its processors are. */
+  readonly #cpuPressure: number | undefined;
   /** How wrong its wall clock is: may be set at any time. */
   wallAheadMs: number;
   /** How long the disk takes to sync. */
@@ -76,6 +78,7 @@ export class SimHost {
     this.#chance = chance;
     this.#rate = chance.between(0.98, 1.02);
     this.wallAheadMs = chance.between(-60_000, 60_000);
+    this.#cpuPressure = network.world.stream(`${options.name} processors`).pick([0, 0.05, 1, undefined]);
   }
 
   get world(): World {
@@ -192,6 +195,7 @@ export class SimHost {
       },
       network: this.network.of(this.name, process),
       log: this.#logOf(process),
+      cpuPressure: () => this.#cpuPressure,
       ...(this.#probeOf && { probe: this.#probeOf(process) }),
     };
   }
