@@ -2,7 +2,7 @@
  * Answers an operator: changes what is wanted of a peer or of the cluster, or tells beforehand what that would move and
  * what would be at risk.
  */
-import { type ClusterMap, peerOf } from '../cluster/map.js';
+import { type ClusterMap, isRunning, type PeerRecord, peerOf } from '../cluster/map.js';
 import { movesTo } from '../cluster/moves.js';
 import { type PeerOperation, withOperation } from '../cluster/operations.js';
 import { wantedPlacement } from '../cluster/placement.js';
@@ -26,7 +26,24 @@ export class Operations {
     const { peer, op, weight, zone, dryRun } = request;
     const place = { ...(weight === undefined ? {} : { weight }), ...(zone === undefined ? {} : { zone }) };
     const operation: PeerOperation = op === 'set' ? { kind: 'set', ...place } : { kind: op };
-    return this.#change((map) => withOperation(map, peer, operation), dryRun);
+    const change = (map: ClusterMap): ClusterMap => {
+      if (op === 'remove') this.#mustNotBeMissed(map, peer);
+      return withOperation(map, peer, operation);
+    };
+    return this.#change(change, dryRun);
+  }
+
+  /** Refuses `conflict` for one that is away while others look for good copies: it may have the only ones. */
+  #mustNotBeMissed(map: ClusterMap, id: PeerId): void {
+    const peer = peerOf(map, id);
+    if (peer === undefined || isRunning(peer) || peer.state === 'removed') return;
+    const hasBadCopies = (other: PeerRecord): boolean =>
+      (this.#master.watch.heardFrom(other.id)?.pong.damaged ?? 0) > 0;
+    const looking = map.peers.filter((other) => isRunning(other) && hasBadCopies(other)).map((other) => other.id);
+    if (looking.length === 0) return;
+    refuse('conflict', `There are bad copies on ${looking.join(', ')}, and ${id} may have the only good ones`, {
+      advice: `Bring ${id} back. Only if its disk is gone for good: delete or send anew the files that dfs verify names`,
+    });
   }
 
   changeCluster({ dryRun, ...settings }: RequestOf<'change-cluster'>): Promise<object> {

@@ -25,6 +25,9 @@ export interface Started {
 /** What runs on a host: called anew at every start. */
 export type Program = (environment: Environment, stores: Stores, onFatal: (error: unknown) => void) => Promise<Started>;
 
+/** How crowded a host's processors may be. */
+const pressures = [0, 0.05, 1, undefined] as const;
+
 export const usualSyncMs = { leastMs: 0.2, mostMs: 3 };
 /** From memory, while the disk is as usual; a slow one reads slowly too. */
 const quickReadMs = 0.05;
@@ -78,7 +81,7 @@ export class SimHost {
     this.#chance = chance;
     this.#rate = chance.between(0.98, 1.02);
     this.wallAheadMs = chance.between(-60_000, 60_000);
-    this.#cpuPressure = network.world.stream(`${options.name} processors`).pick([0, 0.05, 1, undefined]);
+    this.#cpuPressure = pressures[network.world.stream(`${options.name} processors`).below(pressures.length)];
   }
 
   get world(): World {

@@ -166,6 +166,8 @@ export class FakePeer {
   /** What it tells whoever calls. */
   refusal: ErrorCode | undefined;
   pings = 0;
+  /** Bad copies that it knows of. */
+  damaged = 0;
   readonly wishes: RequestOf<'wish-handover'>['wishes'][number][] = [];
   #listener: { close(): Promise<void> } | undefined;
   #session: Session | undefined;
@@ -277,7 +279,7 @@ export class FakePeer {
       mapEpoch: this.map?.epoch ?? this.knownEpoch,
       incarnation: this.incarnation,
       ...{ lagMs: 0, freeBytes: 1e9, totalBytes: 2e9, files: 3, logicalBytes: 300, storedBytes: 600 },
-      ...{ damaged: 0, verifiedSinceMs: 0 },
+      ...{ damaged: this.damaged, verifiedSinceMs: 0 },
     };
     return { header: this.lineage === undefined ? header : { ...header, lineage: this.lineage } };
   }
