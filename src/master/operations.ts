@@ -37,9 +37,8 @@ export class Operations {
   #mustNotBeMissed(map: ClusterMap, id: PeerId): void {
     const peer = peerOf(map, id);
     if (peer === undefined || isRunning(peer) || peer.state === 'removed') return;
-    const hasBadCopies = (other: PeerRecord): boolean =>
-      (this.#master.watch.heardFrom(other.id)?.pong.damaged ?? 0) > 0;
-    const looking = map.peers.filter((other) => isRunning(other) && hasBadCopies(other)).map((other) => other.id);
+    const damagedOn = (other: PeerRecord): number => this.#master.watch.heardFrom(other.id)?.pong.damaged ?? 0;
+    const looking = map.peers.filter((other) => isRunning(other) && damagedOn(other) > 0).map((other) => other.id);
     if (looking.length === 0) return;
     refuse('conflict', `There are bad copies on ${looking.join(', ')}, and ${id} may have the only good ones`, {
       advice: `Bring ${id} back. Only if its disk is gone for good: delete or send anew the files that dfs verify names`,

@@ -92,7 +92,9 @@ export async function askJoiner(
   const { peer, storeId, address: at } = joiner;
   const { clusterId, lineage } = map;
   const expected = { clusterId, expectPeerId: peer, expectStoreId: storeId };
-  const seen = await lookBackAt(environment, at, expected);
+  // Whoever never had a map never did anything by one.
+  const ifNew = { peer, storeId, map };
+  const seen = await lookBackAt(environment, at, expected, ifNew);
   const theirs = seen.answer.map;
   if (theirs.lineage !== lineage && generationOf(theirs.epoch) >= generationOf(map.epoch)) {
     refuse('conflict', `${peer} follows another map that was recovered, of lineage ${theirs.lineage}`, {
@@ -100,7 +102,7 @@ export async function askJoiner(
     });
   }
   const generation = Math.max(generationOf(map.epoch), seen.promised + 1);
-  return promiseAt(environment, { at, as: { generation, lineage }, expected });
+  return promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew });
 }
 
 // --- A folder that holds a map ---------------------------------------------------------------------------------------
@@ -216,13 +218,14 @@ async function seenAt(environment: Environment, seeds: readonly Address[]): Prom
   return [first, ...others];
 }
 
-async function lookBackAt(environment: Environment, at: Address, expected: Expected): Promise<Seen> {
+/** Refuses `not-ready` when the peer knows no map, unless `ifNew` says what that means. */
+async function lookBackAt(environment: Environment, at: Address, expected: Expected, ifNew?: Answer): Promise<Seen> {
   const session = await open(environment, at, expected);
   try {
     const { header, payload } = await session.request('look-back', {}, { timeoutMs: askWithinMs });
     const { promised, clusterMs = 0, masterMs = Number.POSITIVE_INFINITY } = header;
     const pingedAtMs = environment.clock.monotonicMs() - masterMs;
-    return { answer: toAnswer(session, payload), promised, clusterMs, pingedAtMs };
+    return { answer: toAnswer(session, payload, ifNew), promised, clusterMs, pingedAtMs };
   } finally {
     session.close('Looked back');
   }
@@ -259,12 +262,12 @@ type Expected = Pick<RequestOf<'hello'>, 'clusterId' | 'expectPeerId' | 'expectS
 
 async function promiseAt(
   environment: Environment,
-  of: { readonly at: Address; readonly as: NewLineage; readonly expected: Expected },
+  of: { readonly at: Address; readonly as: NewLineage; readonly expected: Expected; readonly ifNew?: Answer },
 ): Promise<Answer> {
   const session = await open(environment, of.at, of.expected);
   try {
     const { payload } = await session.request('promise-lineage', { ...of.as }, { timeoutMs: askWithinMs });
-    return toAnswer(session, payload);
+    return toAnswer(session, payload, of.ifNew);
   } finally {
     session.close('Only asked what it knows');
   }
@@ -277,9 +280,10 @@ function open(environment: Environment, at: Address, expected: Expected): Promis
   });
 }
 
-function toAnswer({ remote }: Session, payload: Uint8Array | undefined): Answer {
+function toAnswer({ remote }: Session, payload: Uint8Array | undefined, ifNew: Answer | undefined): Answer {
   const { role, peerId, storeId } = remote;
   if (role !== 'peer') refuse('wrong-identity', `A ${role} answers there, no peer`);
+  if (payload === undefined && ifNew !== undefined) return ifNew;
   if (payload === undefined || peerId === undefined || storeId === undefined) {
     return refuse('not-ready', 'It knows no map: its data folder is new');
   }

@@ -28,7 +28,7 @@ it('while nobody asks for anything nothing waits', async () => {
   expect(await doneAfter(pieceMs, () => Number.NEGATIVE_INFINITY)).toBe(100);
 });
 
-it('beside clients few bytes are under way at a time, and most of the time none where processors are crowded', async () => {
+it('beside clients few bytes are under way at a time, and mostly none where processors are crowded', async () => {
   const whileClientsAsk = (nowMs: number): number => nowMs;
   // Two pieces at a time, then a rest: twice to twenty times as long as they took.
   expect(await doneAfter(60 * pieceMs, whileClientsAsk, () => 0)).toBe(40);

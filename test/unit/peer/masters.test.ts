@@ -151,6 +151,24 @@ describe('the map is recovered after the disk of the master was lost', () => {
     for (const name of held) expect(await scenario.get(name)).toBe(name);
   });
 
+  it('and a peer that never had a map, as it died when it joined, has nothing to tell and is welcome', async () => {
+    const scenario = await Scenario.start({ peers: 2, spares: 1, repairGraceMs: 600_000 });
+    const { cluster, world } = scenario;
+    const [spare] = cluster.spares;
+    if (spare === undefined) throw new Error('There is one');
+    spare.start();
+    while (cluster.map?.peers.length !== 3) await world.runFor(0.5);
+    spare.crash({ isHost: true });
+    await world.runFor(3000);
+    loseMaster(scenario);
+    cluster.master.start();
+    await world.runFor(5000);
+    expect(cluster.map?.peers[2]?.state).toMatch(/awaited|down/);
+    spare.start();
+    await world.runFor(5000);
+    expect(cluster.map?.peers[2]).toMatchObject({ id: 'p3', state: 'up' });
+  });
+
   it('S10: and the folder of before, put back, makes its master stop', async () => {
     const { scenario, names, holders } = await startMoved();
     const { cluster, world } = scenario;
