@@ -41,7 +41,7 @@ export class Operations {
     const looking = map.peers.filter((other) => isRunning(other) && damagedOn(other) > 0).map((other) => other.id);
     if (looking.length === 0) return;
     refuse('conflict', `There are bad copies on ${looking.join(', ')}, and ${id} may have the only good ones`, {
-      advice: `Bring ${id} back. Only if its disk is gone for good: delete or send anew the files that dfs verify names`,
+      advice: `Bring ${id} back. If its disk is gone for good, delete or send anew the files that dfs verify names`,
     });
   }
 
