@@ -17,8 +17,8 @@ const batchBytes = 128 * 1024;
 const restShares = { least: 2, most: 20 };
 /** So crowded that clients would wait for what copying takes (`cpuPressure`). */
 const crowded = 0.1;
-/** A batch that took longer met an obstacle, which says nothing about what clients feel. */
-const longestBatchMs = 250;
+/** Longer rests would follow from a slow disk or an obstacle, which say nothing about what clients feel. */
+const longestRestMs = 1000;
 /** So long after its last request a client is taken to be at work. */
 const atWorkForMs = 1000;
 
@@ -119,7 +119,7 @@ class Flow {
       this.#admit();
       return;
     }
-    this.#rest = this.#clock.after(Math.min(tookMs, longestBatchMs) * this.#world.restShare(), () => {
+    this.#rest = this.#clock.after(Math.min(tookMs * this.#world.restShare(), longestRestMs), () => {
       this.#rest = undefined;
       this.#admit();
     });

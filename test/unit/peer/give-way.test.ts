@@ -73,3 +73,16 @@ it('a piece larger than a batch goes alone, and one that failed holds up nobody'
   await clock.advance(4 * pieceMs);
   expect(ended).toEqual(['large', 'no bad', 'small']);
 });
+
+it('however long a batch took, and however crowded the host is, a rest ends after a second', async () => {
+  const clock = new ManualClock();
+  const giveWay = new GiveWay({ clock }, () => clock.monotonicMs());
+  let done = 0;
+  for (let piece = 0; piece < 3; piece++) {
+    void giveWay.run('p2', 4_000_000, () => sleep(clock, 500)).then(() => done++);
+  }
+  await clock.advance(3 * 500 + 2 * 1000 - 1);
+  expect(done).toBe(2);
+  await clock.advance(1);
+  expect(done).toBe(3);
+});
