@@ -139,7 +139,7 @@ function withNewStore(
     ...withPlaceOf(namesake, join),
     storeId: join.storeId,
     incarnation: join.incarnation,
-    // What its old store may have kept from others is gone with it.
+    // An empty store keeps nothing from others.
     mode: namesake.mode === 'set-aside' ? 'normal' : namesake.mode,
     ...heard,
   };
@@ -175,7 +175,7 @@ function withNewPeer(map: ClusterMap, join: JoinRequest): Joined {
   return { map: { ...joined, slots: map.slots.map(() => lone) }, peer, kind: 'new' };
 }
 
-/** Above those of every older lineage: a lost map may have given some that are yet to be heard of (rule F14). */
+/** Above those of older lineages: a lost map may have given some that are yet to be heard of (rule F14). */
 function nextId({ epoch, peers }: ClusterMap): PeerId {
   const numbers = peers.map(({ id }) => Number(id.slice(1)));
   return `p${1 + Math.max(generationOf(epoch) * limits.idsPerLineage, ...numbers)}`;

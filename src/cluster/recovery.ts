@@ -95,11 +95,16 @@ function withKnowledge(map: ClusterMap, { peer: id, storeId, map: theirs }: Answ
   const knowsMore = (record: SlotRecord, slot: SlotNumber): boolean =>
     isWaiting(record) && (theirs.slots[slot]?.slotEpoch ?? 0) > record.slotEpoch;
   if (!heard.slots.some(knowsMore)) return heard;
-  const removed = map.peers.filter(({ state }) => state === 'removed').map((peer) => peer.id);
+  const givenUp = map.peers.filter(isGivenUp).map((peer) => peer.id);
   const slots = heard.slots.map((record, slot) =>
-    knowsMore(record, slot) ? withGivenUp(toWaiting(theirs.slots[slot] as SlotRecord), removed) : record,
+    knowsMore(record, slot) ? withGivenUp(toWaiting(theirs.slots[slot] as SlotRecord), givenUp) : record,
   );
   return { ...heard, peers: withPeersOf({ ...heard, slots }, theirs), slots };
+}
+
+/** By an operator: for good, or until it returns. */
+function isGivenUp({ state, mode }: PeerRecord): boolean {
+  return state === 'removed' || (state === 'awaited' && mode === 'set-aside');
 }
 
 /**

@@ -129,11 +129,13 @@ export function withArrival(
     if (awaited.length > 0) {
       const ids = awaited.map(({ id }) => id).join(', ');
       refuse('not-ready', `${peerId} joined by a map that is lost, and only ${ids} may know of it`, {
-        advice: `Start ${ids}. If that cannot be: dfs-master recover --accept-missing, with the master stopped`,
+        advice: `Start ${ids}. Only if that cannot be: dfs-master recover --accept-missing ID, with the master stopped`,
       });
     }
     refuse('wrong-identity', `${peerId} joined by a map that is lost, and nobody who was heard knows of it`, {
-      advice: 'Start it on an empty data folder to join as a new peer',
+      advice:
+        'Start it on an empty data folder to join as a new peer. But if it may have what nobody else has, ' +
+        'recover again with it running and the folder of this master put aside',
     });
   }
   const asked = { storeId, incarnation, address, zone, weight };

@@ -38,7 +38,9 @@ export class Operations {
     const peer = peerOf(map, id);
     if (peer === undefined || isRunning(peer) || peer.state === 'removed') return;
     const damagedOn = (other: PeerRecord): number => this.#master.watch.heardFrom(other.id)?.pong.damaged ?? 0;
-    const looking = map.peers.filter((other) => isRunning(other) && damagedOn(other) > 0).map((other) => other.id);
+    // Also on one that is away for a moment: it has said so before.
+    const others = map.peers.filter((other) => other.id !== id && other.state !== 'removed');
+    const looking = others.filter((other) => damagedOn(other) > 0).map((other) => other.id);
     if (looking.length === 0) return;
     refuse('conflict', `There are bad copies on ${looking.join(', ')}, and ${id} may have the only good ones`, {
       advice: `Bring ${id} back. If its disk is gone for good, delete or send anew the files that dfs verify names`,

@@ -91,8 +91,9 @@ export async function askJoiner(
 ): Promise<Answer> {
   const { peer, storeId, address: at } = joiner;
   const { clusterId, lineage } = map;
-  const expected = { clusterId, expectPeerId: peer, expectStoreId: storeId };
-  // Whoever never had a map never did anything by one.
+  // It is the store that speaks (F11); whose it is the process may have forgotten, or never heard.
+  const expected = { clusterId, expectStoreId: storeId };
+  // Whoever never had a map never led by one.
   const ifNew = { peer, storeId, map };
   const seen = await lookBackAt(environment, at, expected, ifNew);
   const theirs = seen.answer.map;
@@ -102,7 +103,7 @@ export async function askJoiner(
     });
   }
   const generation = Math.max(generationOf(map.epoch), seen.promised + 1);
-  return promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew });
+  return { ...(await promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew })), peer };
 }
 
 // --- A folder that holds a map ---------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ export interface ComparisonParts {
   readonly repair: Repair;
   readonly pace: Pace;
   readonly giveWay: GiveWay;
+  minInSync(): number;
   /** Resolves when it is written down that a copy here is bad. */
   noteDamage(key: EntryKey): Promise<void>;
 }
@@ -70,10 +71,12 @@ export class Comparison {
   /** Of copies for joiners; both outside the queues of keys, so that nobody's write waits for them. */
   readonly #pace: Pace;
   readonly #giveWay: GiveWay;
+  readonly #minInSync: () => number;
 
   constructor(parts: ComparisonParts) {
     this.#pace = parts.pace;
     this.#giveWay = parts.giveWay;
+    this.#minInSync = () => parts.minInSync();
     this.#noteDamage = parts.noteDamage;
     this.#index = parts.index;
     this.#copies = parts.copies;
@@ -120,9 +123,13 @@ export class Comparison {
     }
   }
 
-  /** Writes wait for who is required, and so must not wait for clients; at a speed that was set nobody gives way. */
+  /**
+   * Writes wait for who is required, and for copies where there are too few to write at all: neither waits for clients.
+   * At a speed that was set nobody gives way.
+   */
   #inTurn<T>(led: LedSlot, peer: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
-    if (led.isRequired(peer) || this.#pace.isSet) return task();
+    const areWritesRefused = led.record.inSync.length < this.#minInSync();
+    if (led.isRequired(peer) || areWritesRefused || this.#pace.isSet) return task();
     return this.#giveWay.run(peer, bytes, task);
   }
 

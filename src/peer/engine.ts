@@ -97,12 +97,12 @@ export function buildEngine(parts: EngineParts): Engine {
   const repair = new Repair({ log, index, copies, calls, onDamage, me: () => me.peerId, currentMap });
   const pace = new Pace(environment.clock, () => maps.map?.repairBytesPerSecond ?? 0);
   const giveWay = new GiveWay(environment, parts.lastClientMs);
+  const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const noteDamage = (key: EntryKey): Promise<void> => damage.note(key);
-  const comparison = new Comparison({ index, copies, repair, pace, giveWay, noteDamage });
+  const comparison = new Comparison({ index, copies, repair, pace, giveWay, minInSync, noteDamage });
   const oldIds = new OldIds({ index, clock });
   const leadership = new Leadership({ ...parts, index, comparison, oldIds, currentMap });
   const serving = new Serving({ environment, maps, leadership, reads: parts.reads, fetchMap: parts.fetchMap });
-  const minInSync = (): number => maps.map?.pool.minInSync ?? 1;
   const commits = new Commits({
     index,
     copies,

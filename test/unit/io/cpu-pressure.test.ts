@@ -19,7 +19,7 @@ function told(totalUs: number): string {
 
 it('tells the share of time in which something waited, anew every half second', async () => {
   const { clock, pressure } = look([told(1_000_000), told(1_150_000), told(1_150_000)]);
-  expect(pressure()).toBeUndefined();
+  expect(pressure()).toBe(0.01);
   await clock.advance(600);
   expect(pressure()).toBeCloseTo(0.25);
   await clock.advance(400);
@@ -28,13 +28,18 @@ it('tells the share of time in which something waited, anew every half second', 
   expect(pressure()).toBe(0);
 });
 
-it('knows nothing after a long time without a look, and where the system does not tell', async () => {
-  const { clock, pressure } = look([told(0), told(5_000_000), new Error('EOPNOTSUPP'), 'nothing that is known']);
+it('asks the kernel for the last ten seconds after a long time without a look', async () => {
+  const { clock, pressure } = look([told(0), told(5_000_000)]);
   pressure();
   await clock.advance(60_000);
-  expect(pressure()).toBeUndefined();
-  for (const _ of [1, 2]) {
+  expect(pressure()).toBe(0.01);
+});
+
+it('knows nothing where the system does not tell, and forgets nothing else over that', async () => {
+  const { clock, pressure } = look([told(9_000_000), new Error('EOPNOTSUPP'), 'nothing known', told(9_100_000)]);
+  pressure();
+  for (const expected of [undefined, undefined, 0.01]) {
     await clock.advance(1000);
-    expect(pressure()).toBeUndefined();
+    expect(pressure()).toBe(expected);
   }
 });

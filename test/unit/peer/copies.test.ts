@@ -338,3 +338,26 @@ describe('uploads', () => {
     expect(isVoid).toBe(false);
   });
 });
+
+it('S8: copies give way to clients, but not where writes are refused until there are more of them', async () => {
+  const takesMs = async (minInSync: number): Promise<number> => {
+    // On hosts whose processors are crowded.
+    const scenario = await Scenario.start({ seed: 4, peers: 2, replicas: 2, minInSync });
+    const { cluster, world, client } = scenario;
+    const body = new Uint8Array(150_000);
+    for (let file = 0; file < 120; file++) await scenario.put(`name-${file}`, body);
+    const [joiner] = scenario.backupsOf('name-0');
+    joiner?.crash();
+    joiner?.wipe();
+    await world.runFor(2000);
+    joiner?.start();
+    const startMs = world.nowMs;
+    const isBack = (): boolean => cluster.map?.slots.every(({ inSync }) => inSync.length === 2) === true;
+    while (!isBack()) {
+      client.get('name-1').catch(() => undefined);
+      await world.runFor(50);
+    }
+    return world.nowMs - startMs;
+  };
+  expect(await takesMs(1)).toBeGreaterThan(3 * (await takesMs(2)));
+});

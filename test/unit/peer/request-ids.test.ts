@@ -116,7 +116,15 @@ async function pair(shared: number) {
   const pace = {} as Pace;
   const giveWay = {} as GiveWay;
   const noteDamage = async (): Promise<void> => undefined;
-  const comparison = new Comparison({ index: primary.index, copies, repair, pace, giveWay, noteDamage });
+  const comparison = new Comparison({
+    index: primary.index,
+    copies,
+    repair,
+    pace,
+    giveWay,
+    minInSync: () => 1,
+    noteDamage,
+  });
   /** Resolves to how many keys were settled. */
   const compare = async (): Promise<number> => (await comparison.settleSlot(led, 'p2')).keys;
   const expectEqual = (): void => {
