@@ -130,7 +130,7 @@ export class Comparison {
   #inTurn<T>(led: LedSlot, peer: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
     const areWritesRefused = led.record.inSync.length < this.#minInSync();
     if (led.isRequired(peer) || areWritesRefused || this.#pace.isSet) return task();
-    return this.#giveWay.run(peer, bytes, task);
+    return this.#giveWay.run(peer, bytes, task, led.record.inSync.length === 1);
   }
 
   /** Own rows after `after` up to and including `end`. */

@@ -15,6 +15,8 @@ import type { PeerId } from '../core/ids.js';
 const batchBytes = 128 * 1024;
 /** A rest, in times that a batch took: on a host with processors to spare, and on one that is crowded. */
 const restShares = { least: 2, most: 20 };
+/** The most where there is only one copy: it must not be the only one for long. */
+const loneRestShare = 5;
 /** So crowded that clients would wait for what copying takes (`cpuPressure`). */
 const crowded = 0.1;
 /** Longer rests would follow from a slow disk or an obstacle, which say nothing about what clients feel. */
@@ -35,45 +37,51 @@ export class GiveWay {
 
   /**
    * Runs a task that moves about so many bytes to a replica when it is its turn, in the order of asking. A replica that
-   * does not answer holds up no other.
+   * does not answer holds up no other. `isLone`: nobody else has a copy.
    */
-  run<T>(replica: PeerId, bytes: number, task: () => Promise<T>): Promise<T> {
+  run<T>(replica: PeerId, bytes: number, task: () => Promise<T>, isLone = false): Promise<T> {
     let flow = this.#flows.get(replica);
     if (flow === undefined) {
       const { clock } = this.#environment;
       flow = new Flow(clock, {
         areClientsAtWork: () => clock.monotonicMs() - this.#lastClientMs() < atWorkForMs,
-        restShare: () => this.#restShare(),
+        restShare: (hasLone) => this.#restShare(hasLone),
       });
       this.#flows.set(replica, flow);
     }
-    return flow.run(bytes, task);
+    return flow.run({ bytes, isLone }, task);
   }
 
   /** Of a host of which nobody can tell how crowded it is, it is taken to be. */
-  #restShare(): number {
+  #restShare(hasLone: boolean): number {
     const crowding = Math.min(1, (this.#environment.cpuPressure?.() ?? 1) / crowded);
     const flows = [...this.#flows.values()].filter(({ isBusy }) => isBusy).length;
-    return flows * (restShares.least + (restShares.most - restShares.least) * crowding);
+    const share = restShares.least + (restShares.most - restShares.least) * crowding;
+    return flows * (hasLone ? Math.min(share, loneRestShare) : share);
   }
 }
 
-interface Waiting {
+interface Piece {
   readonly bytes: number;
+  readonly isLone: boolean;
+}
+
+interface Waiting extends Piece {
   begin(): void;
 }
 
 /** To one replica. */
 class Flow {
   readonly #clock: Clock;
-  readonly #world: { areClientsAtWork(): boolean; restShare(): number };
+  readonly #world: { areClientsAtWork(): boolean; restShare(hasLone: boolean): number };
   readonly #waiting: Waiting[] = [];
   #running = 0;
   #admittedBytes = 0;
+  #hasLone = false;
   #begunMs = 0;
   #rest: Timer | undefined;
 
-  constructor(clock: Clock, world: { areClientsAtWork(): boolean; restShare(): number }) {
+  constructor(clock: Clock, world: { areClientsAtWork(): boolean; restShare(hasLone: boolean): number }) {
     this.#clock = clock;
     this.#world = world;
   }
@@ -82,9 +90,9 @@ class Flow {
     return this.#running > 0 || this.#waiting.length > 0;
   }
 
-  async run<T>(bytes: number, task: () => Promise<T>): Promise<T> {
+  async run<T>(piece: Piece, task: () => Promise<T>): Promise<T> {
     await new Promise<void>((begin) => {
-      this.#waiting.push({ bytes, begin });
+      this.#waiting.push({ ...piece, begin });
       this.#admit();
     });
     try {
@@ -102,8 +110,10 @@ class Flow {
       if (this.#running === 0) {
         this.#begunMs = this.#clock.monotonicMs();
         this.#admittedBytes = 0;
+        this.#hasLone = false;
       }
       this.#running += 1;
+      this.#hasLone ||= next.isLone;
       this.#admittedBytes += next.bytes;
       next.begin();
     }
@@ -119,7 +129,7 @@ class Flow {
       this.#admit();
       return;
     }
-    this.#rest = this.#clock.after(Math.min(tookMs * this.#world.restShare(), longestRestMs), () => {
+    this.#rest = this.#clock.after(Math.min(tookMs * this.#world.restShare(this.#hasLone), longestRestMs), () => {
       this.#rest = undefined;
       this.#admit();
     });

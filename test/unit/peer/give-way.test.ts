@@ -86,3 +86,14 @@ it('however long a batch took, and however crowded the host is, a rest ends afte
   await clock.advance(1);
   expect(done).toBe(3);
 });
+
+it('where there is only one copy the rest is five times a batch at the most', async () => {
+  const clock = new ManualClock();
+  const giveWay = new GiveWay({ clock }, () => clock.monotonicMs());
+  let done = 0;
+  for (let piece = 0; piece < 100; piece++) {
+    void giveWay.run('p2', pieceBytes, () => sleep(clock, pieceMs), true).then(() => done++);
+  }
+  await clock.advance(60 * pieceMs);
+  expect(done).toBe(20);
+});
