@@ -25,8 +25,6 @@ interface Step {
   readonly quietUntilMs: number;
   readonly fromMs: number;
   readonly untilMs: number;
-  /** Clients are looked at from `fromMs` on for as long as they were in the quiet at the least: else a few decide. */
-  readonly besideUntilMs: number;
   /** What the dry run said. */
   readonly told: Moved & { readonly leastCopies: number };
   readonly moved: Moved;
@@ -64,11 +62,10 @@ function isIn({ calledMs }: Operation, { fromMs, untilMs }: { fromMs: number; un
   return calledMs >= fromMs && calledMs < untilMs;
 }
 
-function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, besideUntilMs, told, moved }: Step): string {
+function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, told, moved }: Step): string {
   const before = latencies({ fromMs: quietFromMs, untilMs: quietUntilMs });
-  const span = { fromMs, untilMs: besideUntilMs };
-  const beside = latencies(span);
-  const failed = operations.filter((each) => isIn(each, span) && !isAnswered(each)).length;
+  const beside = latencies({ fromMs, untilMs });
+  const failed = operations.filter((each) => isIn(each, { fromMs, untilMs }) && !isAnswered(each)).length;
   const slowdown = beside.p99 / before.p99;
   const complain = (text: string): void => void complaints.push(`${step}: ${text}`);
   if (failed > 0) complain(`${failed} requests failed`);

@@ -51,7 +51,7 @@ copied_since() {
 
 # measured TITLE ASK DO: ASK says what would be moved, as JSON; DO does it and returns when nothing is left to move.
 measured() {
-  local title=$1 ask=$2 act=$3 quiet_from quiet_until from until beside_until since moved
+  local title=$1 ask=$2 act=$3 quiet_from quiet_until from until since
   quiet_from=$(clock)
   sleep "$quiet_s"
   quiet_until=$(clock)
@@ -61,20 +61,11 @@ measured() {
   $act >"$work/acted.txt" 2>&1 || complain "$title: not done within $step_seconds s: $(head -n 2 "$work/acted.txt")"
   until=$(clock)
   sleep 1.5 # until the peers have told the master what they copied
-  moved=$(copied_since "$since")
-  # A step that takes a moment: clients feel what follows it, too, such as the copies that go.
-  beside_until=$((${from%.*} + quiet_s * 1000))
-  if ((beside_until > ${until%.*})); then
-    sleep "$(((beside_until - ${until%.*}) / 1000))"
-  else
-    beside_until=$until
-  fi
   node -e "
     const { moves } = JSON.parse(require('fs').readFileSync('$work/told.json', 'utf8'));
-    const [quietFromMs, quietUntilMs] = [$quiet_from, $quiet_until];
-    const [fromMs, untilMs, besideUntilMs] = [$from, $until, $beside_until];
-    const times = { quietFromMs, quietUntilMs, fromMs, untilMs, besideUntilMs };
-    console.log(JSON.stringify({ step: '$title', ...times, told: moves, moved: $moved }));" \
+    const moved = $(copied_since "$since");
+    const [quietFromMs, quietUntilMs, fromMs, untilMs] = [$quiet_from, $quiet_until, $from, $until];
+    console.log(JSON.stringify({ step: '$title', quietFromMs, quietUntilMs, fromMs, untilMs, told: moves, moved }));" \
     >>"$work/steps.jsonl"
   wait_whole
 }
