@@ -70,7 +70,10 @@ function withPlace(map: ClusterMap, peer: PeerRecord, place: { weight?: number; 
   }
   if (zone === '') refuse('invalid', 'A zone needs a name');
   const after = withPeerRecord(map, { ...peer, weight, zone });
-  if (!after.peers.some(isPlaced)) refuse('conflict', `Nobody else would hold anything: ${peer.id} is the last peer`);
+  // Where nobody holds anything just now, as all are away, that is no reason against more weight or another zone.
+  if (weight === 0 && peer.weight > 0 && !after.peers.some(isPlaced)) {
+    refuse('conflict', `Nobody else would hold anything: ${peer.id} is the last peer`);
+  }
   return after;
 }
 

@@ -157,10 +157,7 @@ export async function undoWishes(client: FileClient, cluster: SimCluster, settin
   for (const { id, mode } of present) if (mode !== 'normal') await operations.changePeer(id, 'enable');
   // The heaviest first: the last one that holds anything may not be made weightless.
   for (const { id, weight, flagWeight } of present.sort((a, b) => b.flagWeight - a.flagWeight)) {
-    if (weight === flagWeight) continue;
-    await operations.changePeer(id, 'set', { weight: flagWeight }).catch((error: unknown) => {
-      if (!isRefusal(error, 'conflict')) throw error;
-    });
+    if (weight !== flagWeight) await operations.changePeer(id, 'set', { weight: flagWeight });
   }
   await operations.changeCluster({ replicas, minInSync, movesPaused: false, repairBytesPerSecond: 0 });
 }

@@ -64,6 +64,9 @@ describe('weight and zone', () => {
     expect(codeOf(() => withOperation(map, 'p2', { kind: 'set', weight: Number.NaN }))).toBe('invalid');
     expect(codeOf(() => withOperation(map, 'p2', { kind: 'set', zone: '' }))).toBe('invalid');
     expect(codeOf(() => withOperation(levelCluster(['p1'], 1), 'p1', { kind: 'set', weight: 0 }))).toBe('conflict');
+    const cluster = levelCluster(['p1'], 1);
+    const away = { ...cluster, peers: cluster.peers.map((peer) => ({ ...peer, state: 'down' as const, isOut: true })) };
+    expect(withOperation(away, 'p1', { kind: 'set', weight: 3 }).peers[0]?.weight).toBe(3);
   });
 });
 

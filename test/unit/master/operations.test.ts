@@ -16,6 +16,14 @@ it('S5, S7: a peer that is away is not removed while another looks for good copi
     code: 'conflict',
     message: 'There are bad copies on p1, and p2 may have the only good ones',
   });
+  // What it said counts while it is away, too.
+  await first.kill();
+  await world.clock.advance(timing.downAfterMs + 200);
+  expect(await refusalOf(remove())).toMatchObject({ code: 'conflict', message: expect.stringContaining('bad copies') });
+  await first.restart();
+  const joined = first.join();
+  await world.clock.advance(timing.patientChangeMs);
+  await joined;
   first.damaged = 0;
   await world.clock.advance(2 * timing.pingIntervalMs);
   const removed = remove();
