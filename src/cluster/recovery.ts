@@ -88,10 +88,11 @@ function toWaiting(record: SlotRecord): SlotRecord {
 }
 
 /** The peer counts as heard, and where it knows more of a slot that waits, that is what the slot waits with. */
-function withKnowledge(map: ClusterMap, { peer: id, storeId, map: theirs }: Answer): ClusterMap {
+function withKnowledge(map: ClusterMap, { peer: id, storeId, map: answered }: Answer): ClusterMap {
   const peer = peerOf(map, id);
   if (peer?.state !== 'awaited' || peer.storeId !== storeId) return map;
   const heard = withPeerRecord(map, { ...peer, state: 'up', isOut: false });
+  const theirs = underIdsOf(map, answered);
   const knowsMore = (record: SlotRecord, slot: SlotNumber): boolean =>
     isWaiting(record) && (theirs.slots[slot]?.slotEpoch ?? 0) > record.slotEpoch;
   if (!heard.slots.some(knowsMore)) return heard;
@@ -100,6 +101,29 @@ function withKnowledge(map: ClusterMap, { peer: id, storeId, map: theirs }: Answ
     knowsMore(record, slot) ? withGivenUp(toWaiting(theirs.slots[slot] as SlotRecord), givenUp) : record,
   );
   return { ...heard, peers: withPeersOf({ ...heard, slots }, theirs), slots };
+}
+
+/**
+ * `theirs` with each store under the id that it has in `map`: one that died before its first map was durable joins a
+ * recovered cluster as a new peer, since nobody heard so far knows of it.
+ */
+function underIdsOf(map: ClusterMap, theirs: ClusterMap): ClusterMap {
+  const idsByStore = new Map(map.peers.map(({ id, storeId }) => [storeId, id]));
+  const pairs = theirs.peers.map(({ id, storeId }) => [id, idsByStore.get(storeId) ?? id] as const);
+  if (pairs.every(([id, ours]) => id === ours)) return theirs;
+  const ids = new Map(pairs);
+  const toOurs = (id: PeerId): PeerId => ids.get(id) ?? id;
+  return {
+    ...theirs,
+    peers: theirs.peers.map((peer) => ({ ...peer, id: toOurs(peer.id) })),
+    slots: theirs.slots.map((record) => ({
+      ...record,
+      primary: record.primary && toOurs(record.primary),
+      inSync: record.inSync.map(toOurs),
+      joining: record.joining.map(toOurs),
+      ...(record.removed && { removed: record.removed.map((each) => ({ ...each, peer: toOurs(each.peer) })) }),
+    })),
+  };
 }
 
 /** By an operator: for good, or until it returns. */

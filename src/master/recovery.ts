@@ -68,10 +68,12 @@ export async function recover(
       'The data folder holds no map, and no peer is named. Name one that runs: dfs-master recover --peer HOST:PORT',
     );
   }
-  const { maps, promised, clusterMs } = await lookBack(environment, options.peers);
-  const generation = nextGeneration({ maps, promised });
+  const { answers, promised, clusterMs } = await lookBack(environment, options.peers);
+  const generation = nextGeneration({ maps: answers.map(({ map }) => map), promised });
   if (generation > generationMax) refuse('invalid', `The peers have promised generation ${generation - 1}, the last`);
   const as: NewLineage = { generation, lineage: toHex(environment.random.bytes(16)) };
+  // What the operator names wrongly is refused before anybody is bound to a map that is then not made.
+  withAccepted(recoveredMap(answers, as), options.acceptMissing);
   const asked = await askEverybody(options.peers, (at) => promiseAt(environment, { at, as, expected: {} }));
   const [first, ...others] = asked.flatMap((each) => (each.isHeard ? [each.answer] : []));
   if (first === undefined) return refuse('unavailable', nobodyAnswered(asked));
@@ -159,7 +161,7 @@ async function keep(
 // --- Asking ----------------------------------------------------------------------------------------------------------
 
 interface LookedBack {
-  readonly maps: readonly [ClusterMap, ...ClusterMap[]];
+  readonly answers: readonly [Answer, ...Answer[]];
   /** Generations that some peer has promised. */
   readonly promised: readonly number[];
   /** How far the cluster's clock had come, as far as some peer was told; else 0. */
@@ -191,7 +193,7 @@ async function lookBack(environment: Environment, seeds: readonly Address[]): Pr
   }
   const [first, ...others] = seen;
   return {
-    maps: [first.answer.map, ...others.map(({ answer }) => answer.map)],
+    answers: [first.answer, ...others.map(({ answer }) => answer)],
     promised: seen.map(({ promised }) => promised),
     clusterMs: Math.max(...seen.map(({ clusterMs }) => clusterMs)),
   };

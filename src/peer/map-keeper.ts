@@ -86,10 +86,8 @@ export class MapKeeper {
 
   #take(encoded: Uint8Array): void {
     const map = decodeMap(encoded);
-    if (this.#map !== undefined) {
-      const ours = { map: this.#map, promised: this.#promised, storeId: this.#storeId };
-      if (!isNewer(ours, map)) return;
-    }
+    if (this.#map === undefined) refuseOverbid(map, this.#promised);
+    else if (!isNewer({ map: this.#map, promised: this.#promised, storeId: this.#storeId }, map)) return;
     this.#map = map;
     this.#encoded = encoded;
     this.#events.onMap(map);
@@ -181,8 +179,21 @@ interface Known {
   readonly storeId: StoreId;
 }
 
+/** Refuses a first map that is below what was promised. Above it: that recovery came to nothing, or is over. */
+function refuseOverbid(map: ClusterMap, promised: PromisedLineage | undefined): void {
+  if (promised === undefined || map.lineage === promised.lineage) return;
+  if (generationOf(map.epoch) >= promised.generation) return;
+  refuse('conflict', `This peer has promised a recovery of generation ${promised.generation}; the map is of an older`, {
+    advice: 'It has no map yet, so it holds nothing: start it on an empty data folder to join as a new peer',
+  });
+}
+
 /** False for a map to ignore; refuses one that contradicts ours. */
-export function isNewer({ map: ours, promised, storeId }: Known, map: ClusterMap): boolean {
+export function isNewer({ map: ours, promised: last, storeId }: Known, map: ClusterMap): boolean {
+  // Ours was the first map of a peer that had promised another recovery before.
+  const isOver =
+    last !== undefined && last.lineage !== ours.lineage && last.generation <= generationOf(ours.epoch);
+  const promised = isOver ? undefined : last;
   const identityOf = ({ clusterId, lineage }: ClusterMap): string => `${clusterId} (lineage ${lineage})`;
   if (map.clusterId !== ours.clusterId || (map.lineage !== ours.lineage && map.lineage !== promised?.lineage)) {
     refuse('wrong-cluster', `The map belongs to cluster ${identityOf(map)}, this peer to ${identityOf(ours)}`, {

@@ -192,6 +192,15 @@ it('S10: what is not lost is not recovered, and the former master is refused and
     const healthy = await recover(cluster, '--peer', address);
     expect(healthy.stderr).toContain('nothing is lost');
     expect(healthy.code).toBe(78);
+    const misnamed = await runCommand(join(checkout, 'bin', 'dfs-master'), [
+      ...['recover', '--data', elsewhere, '--peer', address, '--accept-missing', 'p99'],
+    ]);
+    expect(misnamed.stderr).toContain('No peer of this cluster has the id p99');
+    // It has bound nobody: the master can still change its map.
+    await master.start();
+    expect((await cluster.dfs(['peer', 'set', 'p1', 'weight=2'])).code).toBe(0);
+    await cluster.waitHealthy();
+    await master.kill();
 
     const former = join(dir, 'former');
     await cp(master.dataDir, former, { recursive: true });

@@ -253,6 +253,23 @@ describe('a peer that answers late', () => {
     expect(awaitedSlots(after).get('p5')).toEqual([0]);
   });
 
+  it('may know a store under another id than it joined by, having nothing, after the recovery', () => {
+    const joined = withPeerJoined(map, joinRequest(5), new Set());
+    expect(joined).toMatchObject({ kind: 'new', peer: { id: 'p1001' } });
+    const newer = mapOf(
+      9,
+      [
+        { epoch: 8, inSync: ['p5'] },
+        { epoch: 9, inSync: ['p3'], joining: ['p5'] },
+      ],
+      { peers: peerRecords(5) },
+    );
+    const after = withAnswer(joined.map, answerOf('p3', newer));
+    expect(after.peers.map(({ id }) => id)).toEqual(['p1', 'p2', 'p3', 'p4', 'p1001']);
+    expect(after.slots[0]).toMatchObject({ primary: 'p1001', inSync: ['p1001'] });
+    expect(after.slots[1]).toMatchObject({ primary: 'p3', joining: ['p1001'] });
+  });
+
   it('changes nothing where all who are named were heard', () => {
     const served = recovered(answerOf('p1', mapOf(7, [{ epoch: 5, inSync: ['p1'] }])));
     const after = withAnswer(served, answerOf('p3', mapOf(9, [{ epoch: 8, inSync: ['p3'] }])));

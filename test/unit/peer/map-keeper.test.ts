@@ -103,6 +103,30 @@ describe('a peer that has answered a recovery', () => {
   });
 });
 
+describe('a peer that had no map when it answered a recovery', () => {
+  const recovered = recoveredFrom('p1', 'p2');
+
+  it('follows the next one if that came to nothing', async () => {
+    const { disk, keeper } = openKeeper();
+    await keeper.promise({ generation: 1, lineage: 'came to nothing' });
+    await keeper.accept(encodeMap(recovered));
+    await keeper.accept(encodeMap(newer(recovered)));
+    const again = openKeeper(disk).keeper;
+    await again.accept(encodeMap({ ...recovered, epoch: recovered.epoch + 2 }));
+    expect(again.epoch).toBe(recovered.epoch + 2);
+    const late = { ...recovered, epoch: recovered.epoch + 3, lineage: 'came to nothing' };
+    expect(await codeOf(again.accept(encodeMap(late)))).toBe('wrong-cluster');
+  });
+
+  it('F14: takes no map from before it, and stops no master by that', async () => {
+    const { keeper } = openKeeper();
+    await keeper.promise(as);
+    expect(await codeOf(keeper.accept(encodeMap(first)))).toBe('conflict');
+    await keeper.accept(encodeMap(recovered));
+    expect(keeper.map?.lineage).toBe('recovered');
+  });
+});
+
 it('S10: a map of a lineage that a peer has not promised is refused, whatever its generation', async () => {
   const { keeper } = await follower();
   expect(await codeOf(keeper.accept(encodeMap(recoveredFrom('p1', 'p2'))))).toBe('wrong-cluster');
