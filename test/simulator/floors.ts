@@ -11,11 +11,11 @@ const unknownShareMax = 0.2;
 
 /** Per 1,000 seeds. */
 const floors = {
-  acknowledgedWrites: 40_000,
-  promotions: 2000,
+  acknowledgedWrites: 25_000,
+  promotions: 1500,
   resyncs: 5000,
   newStores: 200,
-  unsyncedCrashes: 300,
+  unsyncedCrashes: 150,
   lostSlots: 5, // seldom: counts from 2,000 seeds on
 } as const satisfies Partial<Record<keyof Counts, number>>;
 

@@ -35,7 +35,7 @@ export class SlotWatch {
   readonly #settled = new Map<string, HeldEntry>();
   /** "key version" of everything that ever was the slot's. */
   readonly #effective = new Set<string>();
-  /** By "store key" the version that a copy had which went as surplus: a primary that was paused may count it late. */
+  /** By "store key" the version of a copy that went as surplus, or was swept: a primary may count it late. */
   readonly #letGo = new Map<string, Version>();
   readonly #sweeps = new SweepWatch((text) => this.#complain(text));
   /** What it hears of request ids comes from the disks. */
@@ -71,10 +71,11 @@ export class SlotWatch {
 
   /** A write of the index became durable. */
   onEntry(disk: WatchedDisk, key: string, { before, after }: EntryChange): void {
-    if (!this.#monitor.isMember(this.#slot, disk)) {
-      if (before !== undefined && after === undefined) this.#letGo.set(`${disk.storeId} ${key}`, before.version);
-      return;
+    const isMember = this.#monitor.isMember(this.#slot, disk);
+    if (before !== undefined && after === undefined && (!isMember || this.#sweeps.covers(key, before))) {
+      this.#letGo.set(`${disk.storeId} ${key}`, before.version);
     }
+    if (!isMember) return;
     this.changes.onEntry(disk, key, after);
     const term = this.#monitor.map?.slots[this.#slot]?.term;
     if (after === undefined) this.#sweeps.onGone(key, { disk, term, members: this.#members() });

@@ -86,9 +86,9 @@ export const promiseMutations: readonly Mutation[] = [
     ],
     // Member and deposed primary have not heard of the new map, and reach each other.
     focus: {
-      setting: threeCopies.setting ?? {},
+      setting: { ...threeCopies.setting, faultsForMs: 16_000 },
       faults: ['late-for-the-successor'],
-      actions: [70_000, 100, 100].map((sizeBytes) => ({ kind: 'put', sizeBytes })),
+      actions: [70_000, 70_000, 100].map((sizeBytes) => ({ kind: 'put', sizeBytes })),
     },
   },
   {

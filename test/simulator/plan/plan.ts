@@ -182,7 +182,7 @@ function drawSetting(chance: Seeded): Setting {
     quarantineMs: chance.pick([1000, 5000, 24 * 3_600_000]),
     usesCodec: chance.isLikely(0.25),
     expectsLoss: chance.isLikely(0.04),
-    faultsForMs: chance.pick([4_000, 8_000, 16_000, 26_000]),
+    faultsForMs: chance.pick([2_000, 2_000, 3_000, 4_000, 4_000, 6_000, 6_000, 8_000, 20_000]),
     idsKeptForMs: chance.isLikely(0.3) ? 4500 : 15 * 60_000,
     isShortOfMemory: chance.isLikely(0.25),
   };

@@ -84,18 +84,22 @@ function healBoth({ cluster }: Fault, one: string, other: string): void {
 
 // --- Changes that outlive their primary's lead -----------------------------------------------------------------------
 
-/** What a primary sends one replica is durable there when its successor has levelled it; another never gets it. */
+/** What a primary sends one replica is durable there when its successor has levelled it; another gets it never. */
 export function lateForTheSuccessor(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const [late, ...never] = shuffled(fault, replicasOf(fault, moment, primary));
     if (late === undefined) return;
+    // The successor waits for the lease that it has just given, or has given none for long.
+    const areReached = chance.isLikely(0.5);
+    const unreached = areReached ? [] : never;
+    if (areReached) for (const host of never) host.fileSyncMs = { leastMs: 2500, mostMs: 4000 };
     if (chance.isLikely(0.3)) cluster.network.stall(primary.name, late.name, chance.between(1200, 1900));
-    else late.fileSyncMs = { leastMs: 1200, mostMs: 2200 };
+    else late.fileSyncMs = { leastMs: 1100, mostMs: chance.between(1200, 1900) };
     // It answers its successor before it hears from the master who that is.
     const isDeaf = chance.isLikely(0.7);
-    await Promise.all([cutOff(fault, primary, never), isDeaf && deafForAMoment(fault, late)]);
-    late.fileSyncMs = undefined;
+    await Promise.all([cutOff(fault, primary, unreached), isDeaf && deafForAMoment(fault, late)]);
+    for (const host of [late, ...never]) host.fileSyncMs = undefined;
   };
   return atPoint(fault, strike, 'versionGiven');
 }
@@ -117,7 +121,7 @@ async function deafForAMoment(fault: Fault, host: SimHost): Promise<void> {
   const { master, network } = cluster;
   await fault.sleep(chance.between(800, 1000));
   network.cut(master.name, host.name);
-  await fault.sleep(chance.between(500, 900));
+  await fault.sleep(chance.between(600, 950));
   network.heal(master.name, host.name);
 }
 

@@ -3,7 +3,7 @@ import { drawPlan, type Plan } from '../../simulator/plan/plan.js';
 import { isSameKind, kindOf, shorten, sizeOf } from '../../simulator/shorten.js';
 
 function busyPlan(): Plan {
-  const plans = Array.from({ length: 50 }, (_, seed) => drawPlan(seed));
+  const plans = Array.from({ length: 200 }, (_, seed) => drawPlan(seed));
   const isBusy = ({ faults, clients }: Plan): boolean =>
     faults.length > 20 && clients.length > 2 && clients.every(({ steps }) => steps.length > 30);
   return plans.find(isBusy) ?? drawPlan(1);
