@@ -8,6 +8,7 @@ import type { Moment } from '../../../src/core/probe.js';
 import { bodyOf, decodeValue, keyOfName, keyOfSegment } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
 import { decodeHeader } from '../../../src/peer/segment-file.js';
+import { faultOfBytes } from '../checks/deep-check.js';
 import type { SimCluster } from '../cluster.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import type { Fault } from './fault.js';
@@ -120,10 +121,20 @@ export function rotWhileCopied(fault: Fault): Promise<void> {
     const restores = [...disk.files.keys()].map((id) => disk.rotFile(id, 4096 + chance.below(1000)));
     await fault.sleep(chance.between(500, 5000));
     for (const restore of restores) restore();
+    // Whoever copied meanwhile may lead before it has the bytes: whoever has them must stay.
+    while (!ward.isStopping && cluster.joined.some(lacksBytes)) await fault.sleep(300);
     ward.isRotting = false;
   };
   const isAlone = (moment: Moment): boolean => 'slot' in moment && cluster.map?.slots[moment.slot]?.inSync.length === 1;
   return atPoint(fault, strike, 'required', isAlone);
+}
+
+function lacksBytes({ disk }: SimHost): boolean {
+  const rows = disk.index.durable.range('entries', { from: new Uint8Array(0) });
+  return rows.some(([key, value]) => {
+    const found = decodeValue(key, value);
+    return found.state === 'present' && faultOfBytes(disk, found.entry) !== undefined;
+  });
 }
 
 /**
