@@ -19,6 +19,8 @@ export interface BenchOptions {
   readonly largeBytes: number;
   readonly runs: number;
   readonly signal: AbortSignal;
+  /** `dfs send -` in a process of its own: stores the bytes under the name, with the same settings. */
+  readonly sendAlone: (name: string, bytes: Uint8Array) => Promise<void>;
 }
 
 export interface Spread {
@@ -28,12 +30,13 @@ export interface Spread {
 }
 
 export interface BenchRow {
-  readonly work: 'put' | 'get' | 'delete' | 'send' | 'receive' | 'list';
+  /** `start`: `dfs send` of a small file as a process of its own, the cluster map remembered. */
+  readonly work: 'put' | 'get' | 'delete' | 'send' | 'receive' | 'list' | 'start';
   /** Of one file; of a listing undefined. */
   readonly sizeBytes?: number;
   /** Of small files only. */
   readonly inFlight?: number;
-  readonly unit: 'operations' | 'bytes' | 'names';
+  readonly unit: 'operations' | 'bytes' | 'names' | 'processes';
   /** Over the runs. */
   readonly perSecond: Spread;
   /** Of single operations, over all runs; where there are many. */
@@ -75,6 +78,7 @@ export class Bench {
     }
     for (const row of await this.#largeFile()) await onRow(row);
     await onRow(await this.#listing());
+    await onRow(await this.#start());
   }
 
   /** Removes whatever is left below the prefix; also after an interruption. */
@@ -162,6 +166,20 @@ export class Bench {
       if (run > 0) listed.push(took);
     }
     return { work: 'list', unit: 'names', perSecond: spread(listed) };
+  }
+
+  async #start(): Promise<BenchRow> {
+    const sizeBytes = 4096;
+    const started: Run[] = [];
+    for (const [run, { name, content }] of this.#files(sizeBytes, 'start')
+      .slice(0, this.#options.runs + 1)
+      .entries()) {
+      const took = await this.#timedOnce(1, () => this.#options.sendAlone(name, content()));
+      const file = await this.#client.get(name, { signal: this.#options.signal });
+      mustBeEqual(name, await file.bytes(), content());
+      if (run > 0) started.push(took);
+    }
+    return { work: 'start', sizeBytes, unit: 'processes', perSecond: spread(started) };
   }
 
   #files(sizeBytes: number, of: string): readonly SmallFile[] {

@@ -7,7 +7,7 @@ import type { FileClient } from '../client/file-client.js';
 import type { Clock } from '../core/environment.js';
 import { DfsError } from '../core/errors.js';
 import type { Address } from '../core/ids.js';
-import type { LocalFiles, Processes, Terminal } from '../core/local-machine.js';
+import type { LocalFiles, MachineLimits, Processes, Terminal } from '../core/local-machine.js';
 import type { Here } from './diagnosis.js';
 import type { Output } from './output.js';
 import type { Settings } from './settings.js';
@@ -25,6 +25,8 @@ export interface Context {
   connect(places?: { readonly masters: readonly Address[]; readonly cacheDir?: string }): Promise<FileClient>;
   /** How the cluster of these settings looks from here, and this machine itself; answers also when nothing works. */
   examine(): Promise<{ readonly cluster: Examination; readonly here: Here }>;
+  /** What this machine can do at most with files below a folder. */
+  limitsOf(folder: string): Promise<MachineLimits>;
   /** Ports of loopback on which nobody listens, from `from` upwards; any, when that is 0. */
   freePorts(wanted: { from: number; count: number }): Promise<readonly number[]>;
 }

@@ -32,6 +32,7 @@ export interface World {
   connect(settings: Settings): Promise<FileClient>;
   examine(settings: Settings): ReturnType<Context['examine']>;
   freePorts: Context['freePorts'];
+  limitsOf: Context['limitsOf'];
 }
 
 interface Entry {
@@ -226,7 +227,12 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
     try {
       const context: Context = {
         ...{ settings, output, terminal: world.terminal, files: world.files, processes: world.processes },
-        ...{ clock: world.clock, interrupted: interruption.signal, freePorts: world.freePorts },
+        ...{
+          clock: world.clock,
+          interrupted: interruption.signal,
+          freePorts: world.freePorts,
+          limitsOf: world.limitsOf,
+        },
         examine: () => Promise.race([world.examine(settings), interruption.thrown]),
         connect: (places) => Promise.race([clients.connect(places), interruption.thrown]),
       };

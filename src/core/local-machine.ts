@@ -95,6 +95,34 @@ export interface Processes {
     program: 'dfs-master' | 'dfs-peer',
     options: { args: readonly string[]; logFile: string },
   ): Promise<ChildProcess>;
+  /** Runs `dfs` of this package to its end. */
+  run(args: readonly string[], input: Uint8Array): Promise<{ readonly code: number; readonly notes: string }>;
   /** How the user called this program, to be repeated in advice: "dfs" or "bin/dfs". */
   readonly ownCommand: string;
+}
+
+/** Small pieces of work, so many of them at the same time. */
+export interface SmallWork {
+  readonly count: number;
+  readonly sizeBytes: number;
+  readonly inFlight: number;
+}
+
+/**
+ * How long this machine takes, in milliseconds, for the moves of bytes that a store cannot do without: no protocol,
+ * over loopback, below one folder.
+ */
+export interface MachineLimits {
+  /** To a process that writes a file and sends it on to another that writes one too; synced by both. */
+  twoHopsMs(sizeBytes: number): Promise<number>;
+  /** Two files, side by side, both synced. */
+  twoCopiesMs(sizeBytes: number): Promise<number>;
+  /** From a process that reads a file. */
+  oneHopMs(sizeBytes: number): Promise<number>;
+  /** Values put into LMDB, each durable when it counts. */
+  putsMs(work: SmallWork): Promise<number>;
+  /** Answers of so many bytes from another process, over one connection, each looked at by its checksum. */
+  echoesMs(work: SmallWork): Promise<number>;
+  /** `node -e ''`. */
+  startMs(): Promise<number>;
 }

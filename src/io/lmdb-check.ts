@@ -6,9 +6,9 @@
  * its meta page says, or under suspicion. The file may rightly be shorter: free pages at its end are never written.
  * The layout is that of MDB_meta, MDB_page, MDB_node and MDB_db in the library's mdb.c, data version 2.
  */
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { StorageFailure } from '../core/errors.js';
-import { toStorageFailure } from './system-errors.js';
+import { systemCode, toStorageFailure } from './system-errors.js';
 
 const fullWalkBytesMax = 64 * 1024 * 1024; // read in a fraction of a second
 const branchPagesMax = 8192; // of a larger file; the rest is met, if at all, by readers
@@ -209,4 +209,19 @@ class Walk {
 /** A branch node keeps the number in 48 bits: size and flags of a leaf's node together. */
 function childOf(page: DataView, node: number): bigint {
   return BigInt(page.getUint32(node, true)) | (BigInt(page.getUint16(node + 4, true)) << 32n);
+}
+
+/** A file that is there when a read met damage: the next start then reads the whole index before it maps it. */
+export function suspicionPathOf(path: string): string {
+  return `${path}-suspect`;
+}
+
+/** Answers what to add to the message. */
+export function noteSuspicion(path: string): string {
+  try {
+    writeFileSync(suspicionPathOf(path), '');
+    return '';
+  } catch (error) {
+    return ` (and noting that failed: ${systemCode(error)})`;
+  }
 }

@@ -5,12 +5,13 @@
  * before its callers hear of it, because `overlappingSync` is off: the library's default shows values before they are
  * synced, and after a failed sync too.
  */
-import { constants, existsSync, writeFileSync } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { access, lstat, open, rename, rm, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type Database, type RangeOptions as LmdbRangeOptions, open as openLmdb, type RootDatabase } from 'lmdb';
 import { assert } from '../core/assert.js';
 import { DfsError, StorageFailure } from '../core/errors.js';
+import type { SmallWork } from '../core/local-machine.js';
 import {
   type IndexReader,
   type IndexStore,
@@ -21,8 +22,8 @@ import {
 } from '../core/storage.js';
 import { syncFolder } from './folder-sync.js';
 import { GroupCommit, type Ran, WriteFault } from './group-commit.js';
-import { checkIndexFile } from './lmdb-check.js';
-import { isAbsence, systemCode, toStorageFailure, toWriteError } from './system-errors.js';
+import { checkIndexFile, noteSuspicion, suspicionPathOf } from './lmdb-check.js';
+import { isAbsence, toStorageFailure, toWriteError } from './system-errors.js';
 
 export interface IndexOptions {
   /** With less than this free, a failed commit means a full disk: LMDB reports that as an I/O error. */
@@ -100,6 +101,27 @@ export async function copyIndex(index: IndexStore, path: string): Promise<void> 
   }
 }
 
+/**
+ * Puts values under random-looking keys into a new LMDB at `path`, so many at a time, with nothing of ours around it:
+ * what an index on this disk can do at most. Resolves when all are durable.
+ */
+export async function putsAlone(path: string, { count, sizeBytes, inFlight }: SmallWork): Promise<void> {
+  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
+  const root = openLmdb<Buffer, Uint8Array>({ path, noSubdir: true, overlappingSync: false, ...binary });
+  const value = Buffer.alloc(sizeBytes, 'dfs');
+  let begun = 0;
+  const work = async (): Promise<void> => {
+    while (begun < count) {
+      const key = Buffer.alloc(8);
+      key.writeUInt32BE(Math.imul(begun, 0x9e3779b1) >>> 0, 0);
+      key.writeUInt32BE(begun++, 4);
+      await root.put(key, value);
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, work));
+  await root.close();
+}
+
 /** Puts a lost index out of the way, so that a new one can be made; the last one put aside is kept for inspection. */
 export async function setAsideIndex(path: string): Promise<void> {
   try {
@@ -114,21 +136,6 @@ export async function setAsideIndex(path: string): Promise<void> {
 
 function lockPathOf(path: string): string {
   return `${path}-lock`;
-}
-
-/** A file that is there when a read met damage: the next start then reads the whole index before it maps it. */
-function suspicionPathOf(path: string): string {
-  return `${path}-suspect`;
-}
-
-/** Answers what to add to the message. */
-function noteSuspicion(path: string): string {
-  try {
-    writeFileSync(suspicionPathOf(path), '');
-    return '';
-  } catch (error) {
-    return ` (and noting that failed: ${systemCode(error)})`;
-  }
 }
 
 function isDamage(error: unknown): error is Error {

@@ -35,6 +35,19 @@ export const processes: Processes = {
     return ownCommand();
   },
 
+  async run(args, input) {
+    const { spawn } = await import('node:child_process');
+    const child = spawn(join(programFolder, 'dfs'), args, { stdio: ['pipe', 'ignore', 'pipe'] });
+    let notes = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (notes += text));
+    child.stdin.on('error', () => undefined); // it may end before it has read everything; its exit code says why
+    child.stdin.end(input);
+    return new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('close', (code) => resolve({ code: code ?? -1, notes }));
+    });
+  },
+
   async start(program, { args, logFile }) {
     const { spawn } = await import('node:child_process'); // few commands start processes
     const log = openSync(logFile, 'a');

@@ -23,6 +23,7 @@ export async function main(
     version: packageVersion,
     loadConfig,
     freePorts: async (wanted) => (await import('../io/free-ports.js')).freePorts(wanted),
+    limitsOf: async (folder) => (await import('../io/machine-limits.js')).machineLimits(folder),
     connect,
     examine,
   });

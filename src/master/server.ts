@@ -208,6 +208,10 @@ export class MasterServer {
     const { changes } = header;
     const change: Transition<typeof changes> = (map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
+      // Whoever it added would be promoted over it at once, and be alone with what both have.
+      if (peerOf(map, by.peer)?.state === 'down' && changes.some(({ op }) => op === 'add')) {
+        refuse('not-ready', `${by.peer} counts as down until it answers a ping`);
+      }
       const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes });
       return { map: after, result: changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done') };
     };

@@ -191,8 +191,7 @@ function refuseOverbid(map: ClusterMap, promised: PromisedLineage | undefined): 
 /** False for a map to ignore; refuses one that contradicts ours. */
 export function isNewer({ map: ours, promised: last, storeId }: Known, map: ClusterMap): boolean {
   // Ours was the first map of a peer that had promised another recovery before.
-  const isOver =
-    last !== undefined && last.lineage !== ours.lineage && last.generation <= generationOf(ours.epoch);
+  const isOver = last !== undefined && last.lineage !== ours.lineage && last.generation <= generationOf(ours.epoch);
   const promised = isOver ? undefined : last;
   const identityOf = ({ clusterId, lineage }: ClusterMap): string => `${clusterId} (lineage ${lineage})`;
   if (map.clusterId !== ours.clusterId || (map.lineage !== ours.lineage && map.lineage !== promised?.lineage)) {

@@ -113,7 +113,7 @@ export class MasterLink {
       return true;
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
-      this.#parts.environment.log.warn({ error: error.message }, 'the master did not answer a change of the map');
+      this.#parts.environment.log.warn({ error: error.message }, 'a change of the map is asked for again');
       // After a cut the old connection would wait out TCP's back-off; a new one is there at once.
       if (error.code === 'timed-out') session.close('the master did not answer');
       return false;

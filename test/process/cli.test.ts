@@ -279,9 +279,19 @@ describe('a configuration file', () => {
 describe('dfs bench', () => {
   it('measures each kind of work on real files and leaves none behind', async () => {
     const small = ['--sizes', '1K', '--in-flight', '4', '--files', '20', '--runs', '1'];
-    const rows = await cluster.dfsJson(['--bucket', 'bench', 'bench', ...small, '--large', '3M']);
-    expect(rows.map(({ work }) => work)).toEqual(['put', 'get', 'delete', 'send', 'receive', 'list']);
+    const rows = await cluster.dfsJson(['--bucket', 'bench', 'bench', ...small, '--large', '3M', '--limits', folder]);
+    expect(rows.map(({ work }) => work)).toEqual(['put', 'get', 'delete', 'send', 'receive', 'list', 'start']);
     for (const { perSecond } of rows) expect(perSecond).toMatchObject({ median: expect.any(Number) });
+    const limits = rows.map(({ limit }) => (limit as { of: string; share: number } | undefined)?.of);
+    expect(limits).toEqual([
+      'LMDB alone',
+      'bare echo',
+      undefined,
+      expect.stringMatching('two'),
+      'one hop',
+      undefined,
+      "node -e ''",
+    ]);
     expect(await cluster.dfsJson(['--bucket', 'bench', 'ls'])).toEqual([]);
   });
 });

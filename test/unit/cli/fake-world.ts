@@ -241,7 +241,12 @@ export async function runDfs(cluster: FakeCluster, argv: readonly string[], opti
       },
     },
     files: localFiles,
-    processes: { start: () => raise(new Error('No process is started in unit tests')), ownCommand: 'dfs' },
+    processes: {
+      start: () => raise(new Error('No process is started in unit tests')),
+      run: () => raise(new Error('No process is run in unit tests')),
+      ownCommand: 'dfs',
+    },
+    limitsOf: () => raise(new Error('No machine is measured in unit tests')),
     clock: systemClock,
     environment: options.environment ?? {},
     version: '1.2.3',

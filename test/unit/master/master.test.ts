@@ -123,6 +123,26 @@ describe('a frozen primary', () => {
   });
 });
 
+it('S3: who counts as down adds nobody who would be promoted over it at once, until it answers', async () => {
+  const world = new World();
+  const { master, peers } = await startPair(world, new MemoryFiles());
+  await peers[1].request('goodbye', {});
+  await peers[1].join();
+  await world.clock.advance(1000);
+  peers[0].isFrozen = true;
+  await world.clock.advance(1500);
+  expect(master.map?.peers[0]?.state).toBe('down');
+  await peers[0].request('map', { newerThan: 0, waitMs: 0 });
+  expect(peers[0].map?.slots[0]).toMatchObject({ primary: 'p1', joining: ['p2'] });
+  expect(await refusalOf(peers[0].addJoiners())).toMatchObject({ code: 'not-ready' });
+  await world.clock.advance(500);
+  expect(master.map?.slots[0]).toMatchObject({ primary: 'p1', inSync: ['p1'] });
+  peers[0].isFrozen = false;
+  await world.clock.advance(1500);
+  await peers[0].addJoiners();
+  expect(master.map?.slots[0]).toMatchObject({ primary: 'p1', inSync: ['p1', 'p2'] });
+});
+
 describe('a master that was paused', () => {
   it.each([500, 10_000])('for %d ms condemns nobody', async (pauseMs) => {
     const world = new World();

@@ -1,0 +1,5 @@
+/** The process of one stage of what `dfs bench --limits` measures: says its port, and serves until it is killed. */
+import { type Stage, startStage } from '../io/limit-stages.js';
+
+const stage = JSON.parse(process.argv[2] ?? '') as Stage;
+process.stdout.write(`${await startStage(stage)}\n`);
