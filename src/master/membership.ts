@@ -10,7 +10,8 @@ import type { Absence } from '../cluster/absence.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 
-export type DownReason = 'silent' | 'gone' | 'goodbye';
+/** `deaf`: it has asked the master for something since, and answers no ping. */
+export type DownReason = 'silent' | 'gone' | 'goodbye' | 'deaf';
 
 export type Liveness =
   /** `heardAtMs`: the last sign of life, or when counting its silence began; `answeredMs`: see below. */
@@ -68,6 +69,13 @@ export function onGone(state: Membership, peer: PeerId, nowMs: number): Membersh
 export function onGoodbye(state: Membership, peer: PeerId, nowMs: number): Membership {
   if (!state.members.has(peer)) return state;
   return withMember(state, peer, { state: 'down', sinceMs: nowMs, reason: 'goodbye' });
+}
+
+/** It counts as down and asks for something: its absence is counted afresh, once. */
+export function onAsked(state: Membership, peer: PeerId, nowMs: number): Membership {
+  const member = state.members.get(peer);
+  if (member?.state !== 'down' || member.reason === 'goodbye' || member.reason === 'deaf') return state;
+  return withMember(state, peer, { state: 'down', sinceMs: nowMs, reason: 'deaf' });
 }
 
 /** Of everybody who is down: since when, and whether on purpose. */

@@ -19,6 +19,7 @@ import { type PeerFigures, toFigures } from './conditions.js';
 import {
   type Liveness,
   type Membership,
+  onAsked,
   onGone,
   onGoodbye,
   onJoin,
@@ -176,6 +177,16 @@ export class PeerWatch {
     this.#contacts.get(peer)?.callNow();
     if (this.#membership.members.get(peer)?.state !== 'down') return;
     this.#become(onJoin(this.#membership, peer, this.#environment.clock.monotonicMs()));
+  }
+
+  /** It asks for something. Answers for how long it has counted as down while it asks; undefined when it does not. */
+  asked(peer: PeerId): number | undefined {
+    const nowMs = this.#environment.clock.monotonicMs();
+    this.#become(onAsked(this.#membership, peer, nowMs));
+    const member = this.#membership.members.get(peer);
+    if (member?.state !== 'down') return undefined;
+    this.#contacts.get(peer)?.callNow();
+    return nowMs - member.sinceMs;
   }
 
   saidGoodbye(peer: PeerId): void {

@@ -17,8 +17,9 @@ import {
   recoveredMap,
   withAccepted,
 } from '../cluster/recovery.js';
+import { assertDefined } from '../core/assert.js';
 import { type Environment, sleep } from '../core/environment.js';
-import { DaemonStop, DfsError, exitCodes, refuse } from '../core/errors.js';
+import { DaemonStop, DfsError, exitCodes, isRefusal, refuse } from '../core/errors.js';
 import { type Address, generationMax, generationOf, type PeerId, toHex } from '../core/ids.js';
 import { ConnectFailure } from '../core/network.js';
 import type { SmallFiles } from '../core/storage.js';
@@ -97,15 +98,21 @@ export async function askJoiner(
   const expected = { clusterId, expectStoreId: storeId };
   // Whoever never had a map never led by one.
   const ifNew = { peer, storeId, map };
-  const seen = await lookBackAt(environment, at, expected, ifNew);
-  const theirs = seen.answer.map;
+  const { answer = ifNew, promised } = await lookBackAt(environment, at, expected);
+  const theirs = answer.map;
   if (theirs.lineage !== lineage && generationOf(theirs.epoch) >= generationOf(map.epoch)) {
     refuse('conflict', `${peer} follows another map that was recovered, of lineage ${theirs.lineage}`, {
       advice: 'Two recoveries were made. Keep the master that most peers follow, and stop the other for good',
     });
   }
-  const generation = Math.max(generationOf(map.epoch), seen.promised + 1);
-  return { ...(await promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew })), peer };
+  const promise = (generation: number): Promise<Answer> =>
+    promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew });
+  // Not higher than need be: whoever is refused afterwards is asked again and again.
+  const promisedAnswer = await promise(Math.max(generationOf(map.epoch), promised)).catch((error: unknown) => {
+    if (!isRefusal(error, 'conflict')) throw error;
+    return promise(promised + 1);
+  });
+  return { ...promisedAnswer, peer };
 }
 
 // --- A folder that holds a map ---------------------------------------------------------------------------------------
@@ -169,7 +176,8 @@ interface LookedBack {
 }
 
 interface Seen {
-  readonly answer: Answer;
+  /** Undefined when it knows no map. */
+  readonly answer: Answer | undefined;
   readonly promised: number;
   readonly clusterMs: number;
   /** By the own clock. */
@@ -191,9 +199,9 @@ async function lookBack(environment: Environment, seeds: readonly Address[]): Pr
       });
     }
   }
-  const [first, ...others] = seen;
+  const [first, ...others] = answersOf(seen);
   return {
-    answers: [first.answer, ...others.map(({ answer }) => answer)],
+    answers: [assertDefined(first, 'Somebody has answered'), ...others],
     promised: seen.map(({ promised }) => promised),
     clusterMs: Math.max(...seen.map(({ clusterMs }) => clusterMs)),
   };
@@ -203,32 +211,36 @@ function lastPingOf(seen: readonly Seen[]): number {
   return Math.max(...seen.map(({ pingedAtMs }) => pingedAtMs));
 }
 
-async function seenAt(environment: Environment, seeds: readonly Address[]): Promise<readonly [Seen, ...Seen[]]> {
+function answersOf(seen: readonly Seen[]): readonly Answer[] {
+  return seen.flatMap(({ answer }) => answer ?? []);
+}
+
+/** Of everybody who can be reached; refuses `unavailable` when none of them knows a map. */
+async function seenAt(environment: Environment, seeds: readonly Address[]): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const asked = await askEverybody(seeds, async (at) => {
     const one = await lookBackAt(environment, at, {});
+    // Also of one that knows no map: what it has promised may still come to something.
     seen.push(one);
-    return one.answer;
+    return one.answer ?? refuseNew();
   });
-  const [first, ...others] = seen;
-  if (first === undefined) return refuse('unavailable', nobodyAnswered(asked));
-  const [clusterId, ...further] = new Set([first, ...others].map(({ answer }) => answer.map.clusterId));
+  const [clusterId, ...further] = new Set(answersOf(seen).map(({ map }) => map.clusterId));
+  if (clusterId === undefined) return refuse('unavailable', nobodyAnswered(asked));
   if (further.length > 0) {
     refuse('wrong-cluster', `The peers named belong to several clusters: ${[clusterId, ...further].join(', ')}`, {
       advice: 'Name peers of the one that lost its master',
     });
   }
-  return [first, ...others];
+  return seen;
 }
 
-/** Refuses `not-ready` when the peer knows no map, unless `ifNew` says what that means. */
-async function lookBackAt(environment: Environment, at: Address, expected: Expected, ifNew?: Answer): Promise<Seen> {
+async function lookBackAt(environment: Environment, at: Address, expected: Expected): Promise<Seen> {
   const session = await open(environment, at, expected);
   try {
     const { header, payload } = await session.request('look-back', {}, { timeoutMs: askWithinMs });
     const { promised, clusterMs = 0, masterMs = Number.POSITIVE_INFINITY } = header;
     const pingedAtMs = environment.clock.monotonicMs() - masterMs;
-    return { answer: toAnswer(session, payload, ifNew), promised, clusterMs, pingedAtMs };
+    return { answer: toAnswer(session, payload), promised, clusterMs, pingedAtMs };
   } finally {
     session.close('Looked back');
   }
@@ -270,7 +282,7 @@ async function promiseAt(
   const session = await open(environment, of.at, of.expected);
   try {
     const { payload } = await session.request('promise-lineage', { ...of.as }, { timeoutMs: askWithinMs });
-    return toAnswer(session, payload, of.ifNew);
+    return toAnswer(session, payload) ?? of.ifNew ?? refuseNew();
   } finally {
     session.close('Only asked what it knows');
   }
@@ -283,14 +295,16 @@ function open(environment: Environment, at: Address, expected: Expected): Promis
   });
 }
 
-function toAnswer({ remote }: Session, payload: Uint8Array | undefined, ifNew: Answer | undefined): Answer {
+/** Undefined of a peer that knows no map. */
+function toAnswer({ remote }: Session, payload: Uint8Array | undefined): Answer | undefined {
   const { role, peerId, storeId } = remote;
   if (role !== 'peer') refuse('wrong-identity', `A ${role} answers there, no peer`);
-  if (payload === undefined && ifNew !== undefined) return ifNew;
-  if (payload === undefined || peerId === undefined || storeId === undefined) {
-    return refuse('not-ready', 'It knows no map: its data folder is new');
-  }
+  if (payload === undefined || peerId === undefined || storeId === undefined) return undefined;
   return { peer: peerId, storeId, map: decodeMap(payload) };
+}
+
+function refuseNew(): never {
+  return refuse('not-ready', 'It knows no map: its data folder is new');
 }
 
 function nobodyAnswered(asked: readonly Asked[]): string {

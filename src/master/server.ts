@@ -208,10 +208,7 @@ export class MasterServer {
     const { changes } = header;
     const change: Transition<typeof changes> = (map) => {
       if (map === undefined || !isNamed(map, by)) return refuse('not-ready', `${by.peer} must join first`);
-      // Whoever it added would be promoted over it at once, and be alone with what both have.
-      if (peerOf(map, by.peer)?.state === 'down' && changes.some(({ op }) => op === 'add')) {
-        refuse('not-ready', `${by.peer} counts as down until it answers a ping`);
-      }
+      if (changes.some(({ op }) => op === 'add')) this.#checkHeard(map, by.peer);
       const { map: after, outcomes } = applyChanges(map, { by: by.peer, changes });
       return { map: after, result: changes.filter(({ op }, index) => op === 'add' && outcomes[index] === 'done') };
     };
@@ -219,6 +216,17 @@ export class MasterServer {
     const { result: added } = await this.#master.commits.change(change, { patienceMs });
     for (const event of eventsOfCopies(by.peer, added)) this.#master.addEvent(event);
     return this.#mapAnswer();
+  }
+
+  /**
+   * Whoever it added while it counts as down would be promoted over it at once, by an answer of before, and be alone
+   * with what both have. It has the time to answer a ping; if it cannot be reached, others shall be able to lead.
+   */
+  #checkHeard(map: ClusterMap, peer: PeerId): void {
+    const downMs = this.#master.watch.asked(peer) ?? (peerOf(map, peer)?.state === 'down' ? 0 : undefined);
+    if (downMs !== undefined && downMs < timing.downAfterMs) {
+      refuse('not-ready', `${peer} counts as down until it answers a ping`);
+    }
   }
 
   async #goodbye({ session }: Incoming<'goodbye'>): Promise<Outgoing> {

@@ -184,7 +184,7 @@ function refuseOverbid(map: ClusterMap, promised: PromisedLineage | undefined): 
   if (promised === undefined || map.lineage === promised.lineage) return;
   if (generationOf(map.epoch) >= promised.generation) return;
   refuse('conflict', `This peer has promised a recovery of generation ${promised.generation}; the map is of an older`, {
-    advice: 'It has no map yet, so it holds nothing: start it on an empty data folder to join as a new peer',
+    advice: 'It has no map, so no copy counts there: move its data folder aside, and start it on an empty one',
   });
 }
 

@@ -157,4 +157,22 @@ export const masterMutations: readonly Mutation[] = [
       },
     },
   },
+  {
+    name: 'adds-for-one-who-counts-as-down',
+    rules: ['F6'],
+    breaks:
+      'A primary that was paused and counts as down has its replica added, which is promoted over it at once, by an ' +
+      'answer of before: when the replica has just lost its disk, nobody in sync is left.',
+    edits: [
+      {
+        file: 'src/master/server.js',
+        find: `if (changes.some(({ op }) => op === 'add')) this.#checkHeard(map, by.peer);`,
+        replace: '',
+      },
+    ],
+    focus: {
+      setting: { peers: 2, replicas: 2, minInSync: 1, slots: 1, faultsForMs: 20_000 },
+      faults: ['wipe-joiner', 'wipe-joiner', 'flap', 'crash'],
+    },
+  },
 ];

@@ -12,12 +12,17 @@ import { atPoint } from './strikes.js';
 
 /**
  * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
- * master that it left the slot in between.
+ * master that it left the slot in between, or go on after a pause for which it counts as down.
  */
 export function wipeJoiner(fault: Fault): Promise<void> {
   const { chance, cluster, ward } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const peer = 'peer' in moment ? moment.peer : undefined;
+    if (chance.isLikely(0.3)) {
+      primary.pause();
+      await fault.sleep(chance.between(1100, 2000));
+      primary.resume();
+    }
     // Whoever is about to stop may be out of the set, and this one in it, before anybody notices.
     const stays = (member: PeerId): boolean => member !== peer && !cluster.hostOf(member).isStopping;
     const isElsewhere = (record: SlotRecord): boolean =>

@@ -143,6 +143,25 @@ it('S3: who counts as down adds nobody who would be promoted over it at once, un
   expect(master.map?.slots[0]).toMatchObject({ primary: 'p1', inSync: ['p1', 'p2'] });
 });
 
+it('S7: who asks for a second and cannot be reached adds somebody, who leads from then on', async () => {
+  const world = new World();
+  const { master, peers } = await startPair(world, new MemoryFiles());
+  await peers[1].request('goodbye', {});
+  await peers[1].join();
+  await world.clock.advance(1000);
+  peers[0].isFrozen = true;
+  await world.clock.advance(1500);
+  await peers[0].request('map', { newerThan: 0, waitMs: 0 });
+  expect(await refusalOf(peers[0].addJoiners())).toMatchObject({ code: 'not-ready' });
+  await world.clock.advance(900);
+  expect(await refusalOf(peers[0].addJoiners())).toMatchObject({ code: 'not-ready' });
+  await world.clock.advance(110);
+  const added = peers[0].addJoiners();
+  await world.clock.advance(1000);
+  await added;
+  expect(master.map?.slots[0]).toMatchObject({ primary: 'p2', inSync: ['p2'] });
+});
+
 describe('a master that was paused', () => {
   it.each([500, 10_000])('for %d ms condemns nobody', async (pauseMs) => {
     const world = new World();
