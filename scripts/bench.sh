@@ -5,12 +5,12 @@
 #   FILES=10000 LARGE=1G RUNS=3 SIZES=4K,64K IN_FLIGHT=1,16,64: what `dfs bench` is asked for
 # Shows socat, iperf3 and fio too, where they are installed.
 set -euo pipefail
+storage=$(realpath "${1:-/dev/shm}")
 cd "$(dirname "$0")/.."
 
 [ -x node_modules/.bin/tsc ] || npm ci --ignore-scripts --no-audit --no-fund >/dev/null
 npm run --silent build
 
-storage=${1:-/dev/shm}
 large=${LARGE:-1G}
 largeBytes=$(numfmt --from=iec "$large")
 folder=$(mktemp -d "$storage/dfs-bench-XXXXXX")
@@ -22,6 +22,7 @@ stop_all() {
   trap - EXIT INT TERM
   for name in "${!pids[@]}"; do kill "${pids[$name]}" 2>/dev/null || true; done
   for name in "${!pids[@]}"; do wait "${pids[$name]}" 2>/dev/null || true; done
+  if [ "$status" -ne 0 ]; then tail -n 5 "$scratch"/*.log >&2; fi
   rm -rf "$folder" "$scratch"
   exit "$status"
 }
@@ -41,33 +42,44 @@ start() { # NAME PROGRAM FLAG…
   pids[$name]=$!
 }
 
-anon_kb() { awk '/^RssAnon/ { print $2 }' "/proc/$1/status" 2>/dev/null || echo 0; }
+anon_mb() { awk '/^RssAnon/ { printf "%d", $2 * 1024 / 1000000 }' "/proc/$1/status" 2>/dev/null || true; }
 cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
-# Runs COMMAND…; prints its seconds, the daemons' CPU seconds, and everybody's peak of RssAnon in MB.
+ticks_of_daemons() {
+  local name sum=0
+  for name in master peer-1 peer-2; do sum=$((sum + $(cpu_ticks "${pids[$name]}"))); done
+  echo "$sum"
+}
+
+# Lines "NAME MEGABYTES" of everybody, ten times a second, for as long as the process runs.
+sample() { # PID
+  local name
+  while kill -0 "$1" 2>/dev/null; do
+    for name in master peer-1 peer-2; do echo "$name $(anon_mb "${pids[$name]}")"; done
+    echo "dfs $(anon_mb "$1")"
+    sleep 0.1
+  done
+}
+
+# Runs COMMAND…; prints its seconds, the daemons' CPU seconds, and everybody's peak of RssAnon.
 weigh() { # TITLE COMMAND…
-  local title=$1 name before=0 after=0 began ended own peaks
-  local -A peak=()
+  local title=$1 before began ended peaks
   shift
-  for name in master peer-1 peer-2; do before=$((before + $(cpu_ticks "${pids[$name]}"))); done
+  before=$(ticks_of_daemons)
   began=$(date +%s%N)
   "$@" &
-  own=$!
-  while kill -0 "$own" 2>/dev/null; do
-    for name in master peer-1 peer-2 dfs; do
-      local now
-      now=$(anon_kb "${pids[$name]:-$own}")
-      [ "${now:-0}" -gt "${peak[$name]:-0}" ] && peak[$name]=$now
-    done
-    sleep 0.05
-  done
-  wait "$own"
+  pids[command]=$!
+  sample "${pids[command]}" >"$scratch/samples" &
+  pids[sampler]=$!
+  wait "${pids[command]}"
   ended=$(date +%s%N)
-  for name in master peer-1 peer-2; do after=$((after + $(cpu_ticks "${pids[$name]}"))); done
-  peaks=$(for name in master peer-1 peer-2 dfs; do printf ' %s %d' "$name" $((${peak[$name]:-0} / 1000)); done)
-  awk -v title="$title" -v ms=$(((ended - began) / 1000000)) -v ticks=$((after - before)) -v hz="$(getconf CLK_TCK)" \
-    -v peaks="$peaks" 'BEGIN { printf "%s: %.2f s; CPU of the daemons %.2f s; peak RssAnon in MB:%s\n",
-      title, ms / 1000, ticks / hz, peaks }'
+  wait "${pids[sampler]}"
+  unset 'pids[command]' 'pids[sampler]'
+  peaks=$(awk '$2 > peak[$1] { peak[$1] = $2 }
+    END { for (name in peak) printf " %s %d", name, peak[name] }' "$scratch/samples")
+  awk -v title="$title" -v ms=$(((ended - began) / 1000000)) -v ticks=$(($(ticks_of_daemons) - before)) \
+    -v hz="$(getconf CLK_TCK)" -v peaks="$peaks" 'BEGIN {
+      printf "%s: %.2f s; CPU of the daemons %.2f s; peak RssAnon in MB:%s\n", title, ms / 1000, ticks / hz, peaks }'
 }
 
 master="127.0.0.1:$(free_port)"
@@ -77,9 +89,9 @@ for peer in 1 2; do start "peer-$peer" dfs-peer --listen "127.0.0.1:$(free_port)
 bin/dfs status --wait healthy --timeout 60 >/dev/null
 
 echo "Node $(node --version), $(nproc) cores, data in $storage ($(stat -f -c %T "$storage")), two copies, fsync on"
-for name in master peer-1 peer-2; do echo "$name idle: $(($(anon_kb "${pids[$name]}") / 1000)) MB RssAnon"; done
+for name in master peer-1 peer-2; do echo "$name idle: $(anon_mb "${pids[$name]}") MB RssAnon"; done
 bin/dfs bench --files "${FILES:-10000}" --large "$large" --runs "${RUNS:-3}" --sizes "${SIZES:-4K,64K}" \
-  --in-flight "${IN_FLIGHT:-1,16,64}" --limits "$storage" 2>/dev/null
+  --in-flight "${IN_FLIGHT:-1,16,64}" --limits "$folder" 2>"$scratch/bench.log"
 
 head -c "$largeBytes" /dev/urandom >"$folder/large.bin"
 weigh "send $large" bin/dfs --quiet send "$folder/large.bin"
@@ -91,23 +103,27 @@ megabytes() { awk -v bytes="$largeBytes" -v ns="$1" 'BEGIN { printf "%.0f MB/s\n
 if command -v socat >/dev/null; then
   port=$(free_port)
   socat -u "TCP-LISTEN:$port,bind=127.0.0.1" "OPEN:$folder/copy.bin,creat" &
-  own=$!
+  pids[socat]=$!
   sleep 0.3
   began=$(date +%s%N)
-  socat -u "FILE:$folder/large.bin" "TCP:127.0.0.1:$port" && wait "$own"
+  socat -u "FILE:$folder/large.bin" "TCP:127.0.0.1:$port"
+  wait "${pids[socat]}"
+  unset 'pids[socat]'
   echo "socat, one hop into a file: $(megabytes $(($(date +%s%N) - began)))"
   rm "$folder/copy.bin"
 fi
 if command -v iperf3 >/dev/null; then
   port=$(free_port)
   iperf3 -s -1 -B 127.0.0.1 -p "$port" >/dev/null &
+  pids[iperf3]=$!
   sleep 0.3
-  rate=$(iperf3 -c 127.0.0.1 -p "$port" -t 3 -f M | awk '/receiver/ { print $7 }')
-  echo "iperf3, loopback: $rate MiB/s"
-  wait "$!" || true
+  iperf3 -c 127.0.0.1 -p "$port" -t 3 -f M |
+    awk '/receiver/ { printf "iperf3, loopback: %.0f MB/s\n", $7 * 1048576 / 1000000 }'
+  wait "${pids[iperf3]}" || true
+  unset 'pids[iperf3]'
 fi
 if command -v fio >/dev/null; then
-  rate=$(fio --name=two --directory="$folder" --rw=write --bs=1M --size="$large" --numjobs=2 --end_fsync=1 \
-    --group_reporting --output-format=terse --terse-version=3 | awk -F';' '{ print $48 }')
-  echo "fio, two files, 1 MiB blocks, fsync at the end: $((rate / 1024)) MiB/s together"
+  fio --name=two --directory="$folder" --rw=write --bs=1M --size="$large" --numjobs=2 --end_fsync=1 \
+    --group_reporting --output-format=terse --terse-version=3 |
+    awk -F';' '{ printf "fio, two files, 1 MiB blocks, fsync at the end: %.0f MB/s together\n", $48 * 1024 / 1000000 }'
 fi

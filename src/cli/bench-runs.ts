@@ -19,7 +19,7 @@ export interface BenchOptions {
   readonly largeBytes: number;
   readonly runs: number;
   readonly signal: AbortSignal;
-  /** `dfs send -` in a process of its own: stores the bytes under the name, with the same settings. */
+  /** `dfs send -` in a process of its own: stores the bytes under the name, in the same bucket. */
   readonly sendAlone: (name: string, bytes: Uint8Array) => Promise<void>;
 }
 
@@ -171,12 +171,12 @@ export class Bench {
   async #start(): Promise<BenchRow> {
     const sizeBytes = 4096;
     const started: Run[] = [];
-    for (const [run, { name, content }] of this.#files(sizeBytes, 'start')
-      .slice(0, this.#options.runs + 1)
-      .entries()) {
-      const took = await this.#timedOnce(1, () => this.#options.sendAlone(name, content()));
+    for (let run = 0; run <= this.#options.runs; run++) {
+      const name = `${this.#prefix}start-${run}`;
+      const content = pieceOf(run, sizeBytes, sizeBytes);
+      const took = await this.#timedOnce(1, () => this.#options.sendAlone(name, content));
       const file = await this.#client.get(name, { signal: this.#options.signal });
-      mustBeEqual(name, await file.bytes(), content());
+      mustBeEqual(name, await file.bytes(), content);
       if (run > 0) started.push(took);
     }
     return { work: 'start', sizeBytes, unit: 'processes', perSecond: spread(started) };

@@ -1,9 +1,9 @@
 /**
  * The other ends of what machine-limits.ts measures, each in a process of its own: as bare as Node allows, without a
- * protocol, so that they show what the machine and Node can do at most.
+ * protocol, so that they show what the machine and Node can do at most. What goes wrong ends the process.
  */
-import { createReadStream } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createReadStream, createWriteStream } from 'node:fs';
 import net from 'node:net';
 import { blockSums, foldSums } from '../core/checksum.js';
 
@@ -23,7 +23,8 @@ export const echoHeadBytes = 16;
 /** Listens on a free port of loopback; resolves with the port. */
 export async function startStage(stage: Stage): Promise<number> {
   const server = net.createServer({ allowHalfOpen: true, noDelay: true }, (socket) => serve(stage, socket));
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
   return (server.address() as net.AddressInfo).port;
 }
 
@@ -54,22 +55,15 @@ function echo(sizeBytes: number, socket: net.Socket): void {
 }
 
 async function store(path: string, onwards: number | undefined, socket: net.Socket): Promise<void> {
-  const next = onwards === undefined ? undefined : net.connect({ port: onwards, host: '127.0.0.1' });
-  const nextHasIt = next === undefined ? Promise.resolve() : saysDone(next);
-  const file = await open(path, 'w');
-  const writer = new FileWriter(file, socket);
-  socket.on('data', (chunk: Buffer) => {
-    writer.add(chunk);
-    if (next?.write(chunk) === false) {
-      socket.pause();
-      next.once('drain', () => socket.resume());
-    }
-  });
-  await new Promise((resolve) => socket.once('end', resolve));
-  next?.end();
-  await writer.idle();
-  await Promise.all([file.sync(), nextHasIt]);
-  await file.close();
+  const file = createWriteStream(path, { highWaterMark: unwrittenBytesMax, flush: true });
+  const hasIt: Promise<unknown>[] = [once(file, 'close')];
+  if (onwards !== undefined) {
+    const next = net.connect({ port: onwards, host: '127.0.0.1' });
+    hasIt.push(saysDone(next));
+    socket.pipe(next);
+  }
+  socket.pipe(file);
+  await Promise.all(hasIt);
   socket.end('done');
 }
 
@@ -80,41 +74,4 @@ export function saysDone(socket: net.Socket): Promise<void> {
     socket.once('error', reject);
     socket.once('close', () => reject(new Error('A stage has ended before it was done')));
   });
-}
-
-/** Writes pieces in order, as many at once as have come meanwhile; holds the socket up while too many wait. */
-class FileWriter {
-  readonly #file: FileHandle;
-  readonly #socket: net.Socket;
-  #pieces: Buffer[] = [];
-  #waitingBytes = 0;
-  #running: Promise<void> | undefined;
-
-  constructor(file: FileHandle, socket: net.Socket) {
-    this.#file = file;
-    this.#socket = socket;
-  }
-
-  add(piece: Buffer): void {
-    this.#pieces.push(piece);
-    this.#waitingBytes += piece.length;
-    if (this.#waitingBytes > unwrittenBytesMax) this.#socket.pause();
-    this.#running ??= this.#writeAll().finally(() => {
-      this.#running = undefined;
-    });
-  }
-
-  async idle(): Promise<void> {
-    while (this.#running !== undefined) await this.#running;
-  }
-
-  async #writeAll(): Promise<void> {
-    while (this.#pieces.length > 0) {
-      const pieces = this.#pieces;
-      this.#pieces = [];
-      await this.#file.writev(pieces);
-      this.#waitingBytes -= pieces.reduce((sum, { length }) => sum + length, 0);
-      if (this.#waitingBytes <= unwrittenBytesMax / 2) this.#socket.resume();
-    }
-  }
 }

@@ -43,6 +43,8 @@ const keyBytesMax = 1978; // LMDB's for pages of 4 KiB: two keys must fit a page
 // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID
 const damageCodes: ReadonlySet<number> = new Set([-30797, -30796, -30793]);
 const fullBelowBytes = 4 * 1024 * 1024; // a disk with less is full, whatever reserve was asked for
+// Batching by turns makes a promise of its own, whose rejection nobody could handle.
+const alike = { noSubdir: true, overlappingSync: false, eventTurnBatching: false } as const;
 const mapBytes = 2 ** 40; // reserved addresses only: bounds the index, costs nothing until used
 
 /** Makes a new index at `path`, in whose place nothing is. Resolves when it is durable. */
@@ -101,25 +103,26 @@ export async function copyIndex(index: IndexStore, path: string): Promise<void> 
   }
 }
 
-/**
- * Puts values under random-looking keys into a new LMDB at `path`, so many at a time, with nothing of ours around it:
- * what an index on this disk can do at most. Resolves when all are durable.
- */
-export async function putsAlone(path: string, { count, sizeBytes, inFlight }: SmallWork): Promise<void> {
-  const binary = { encoding: 'binary', keyEncoding: 'binary' } as const;
-  const root = openLmdb<Buffer, Uint8Array>({ path, noSubdir: true, overlappingSync: false, ...binary });
-  const value = Buffer.alloc(sizeBytes, 'dfs');
-  let begun = 0;
-  const work = async (): Promise<void> => {
-    while (begun < count) {
-      const key = Buffer.alloc(8);
-      key.writeUInt32BE(Math.imul(begun, 0x9e3779b1) >>> 0, 0);
-      key.writeUInt32BE(begun++, 4);
-      await root.put(key, value);
-    }
+/** A new LMDB at `path` with nothing of ours around it: what an index on this disk can do at most. */
+export function lmdbAlone(path: string): { put(work: SmallWork): Promise<void>; close(): Promise<void> } {
+  const root = openLmdb<Buffer, Uint8Array>({ path, ...alike, encoding: 'binary', keyEncoding: 'binary' });
+  return {
+    /** Under random-looking keys; resolves when all are durable. */
+    async put({ count, sizeBytes, inFlight }) {
+      const value = Buffer.alloc(sizeBytes, 'dfs');
+      let begun = 0;
+      const putSome = async (): Promise<void> => {
+        while (begun < count) {
+          const key = Buffer.alloc(8);
+          key.writeUInt32BE(Math.imul(begun, 0x9e3779b1) >>> 0, 0);
+          key.writeUInt32BE(begun++, 4);
+          await root.put(key, value);
+        }
+      };
+      await Promise.all(Array.from({ length: inFlight }, putSome));
+    },
+    close: () => root.close(),
   };
-  await Promise.all(Array.from({ length: inFlight }, work));
-  await root.close();
 }
 
 /** Puts a lost index out of the way, so that a new one can be made; the last one put aside is kept for inspection. */
@@ -146,9 +149,7 @@ function openEnvironment(path: string, options: IndexOptions): LmdbIndex {
   const binary = { encoding: 'binary', keyEncoding: 'binary', cache: false } as const;
   const root: RootDatabase<Buffer, Uint8Array> = openLmdb({
     path,
-    noSubdir: true,
-    overlappingSync: false,
-    eventTurnBatching: false, // it makes a promise of its own, whose rejection nobody could handle
+    ...alike,
     mapSize: mapBytes,
     maxDbs: indexTables.length + 8,
     ...binary,

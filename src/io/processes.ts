@@ -1,7 +1,7 @@
 /**
- * Starts this package's own daemons as child processes, for a whole cluster on one machine.
+ * Starts this package's own programs as child processes: daemons for a whole cluster on one machine, or `dfs` itself.
  *
- * Children run in sessions of their own: a Ctrl-C in the terminal reaches only the parent, which stops them in order.
+ * Daemons run in sessions of their own: a Ctrl-C in the terminal reaches only the parent, which stops them in order.
  */
 import { accessSync, closeSync, constants, openSync, realpathSync } from 'node:fs';
 import { delimiter, join, relative } from 'node:path';

@@ -173,7 +173,7 @@ const downSentences = {
   silent: 'is down: it answers no ping',
   gone: 'is down: its process is gone, two connects were refused',
   goodbye: 'stops on purpose',
-  deaf: 'is down: it asks for changes and answers no ping',
+  deaf: 'is down: it asks for changes and answers no ping', // of one that was down already, which is told
 } as const;
 
 /** A peer's disk is filling up, or slow, or no longer. */

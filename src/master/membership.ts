@@ -10,7 +10,7 @@ import type { Absence } from '../cluster/absence.js';
 import type { PeerId } from '../core/ids.js';
 import { timing } from '../core/timing.js';
 
-/** `deaf`: it has asked the master for something since, and answers no ping. */
+/** `deaf`: whatever it was before, it has asked the master for something since, and answers no ping. */
 export type DownReason = 'silent' | 'gone' | 'goodbye' | 'deaf';
 
 export type Liveness =
@@ -71,7 +71,7 @@ export function onGoodbye(state: Membership, peer: PeerId, nowMs: number): Membe
   return withMember(state, peer, { state: 'down', sinceMs: nowMs, reason: 'goodbye' });
 }
 
-/** It counts as down and asks for something: its absence is counted afresh, once. */
+/** It counts as down and asks: its absence is counted afresh, once, so that whoever leads next has answered since. */
 export function onAsked(state: Membership, peer: PeerId, nowMs: number): Membership {
   const member = state.members.get(peer);
   if (member?.state !== 'down' || member.reason === 'goodbye' || member.reason === 'deaf') return state;

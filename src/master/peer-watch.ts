@@ -180,7 +180,7 @@ export class PeerWatch {
   }
 
   /** It asks for something. Answers for how long it has counted as down while it asks; undefined when it does not. */
-  asked(peer: PeerId): number | undefined {
+  noteAsked(peer: PeerId): number | undefined {
     const nowMs = this.#environment.clock.monotonicMs();
     this.#become(onAsked(this.#membership, peer, nowMs));
     const member = this.#membership.members.get(peer);

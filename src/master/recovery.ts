@@ -107,7 +107,7 @@ export async function askJoiner(
   }
   const promise = (generation: number): Promise<Answer> =>
     promiseAt(environment, { at, as: { generation, lineage }, expected, ifNew });
-  // Not higher than need be: whoever is refused afterwards is asked again and again.
+  // A promise to this lineage is repeated, not raised: whoever is refused afterwards is asked again and again.
   const promisedAnswer = await promise(Math.max(generationOf(map.epoch), promised)).catch((error: unknown) => {
     if (!isRefusal(error, 'conflict')) throw error;
     return promise(promised + 1);

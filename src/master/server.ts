@@ -223,7 +223,7 @@ export class MasterServer {
    * with what both have. It has the time to answer a ping; if it cannot be reached, others shall be able to lead.
    */
   #checkHeard(map: ClusterMap, peer: PeerId): void {
-    const downMs = this.#master.watch.asked(peer) ?? (peerOf(map, peer)?.state === 'down' ? 0 : undefined);
+    const downMs = this.#master.watch.noteAsked(peer) ?? (peerOf(map, peer)?.state === 'down' ? 0 : undefined);
     if (downMs !== undefined && downMs < timing.downAfterMs) {
       refuse('not-ready', `${peer} counts as down until it answers a ping`);
     }

@@ -7,7 +7,8 @@
  *
  * A recovery asks each peer for its newest map and for a promise (F14): from then on it takes no map of its old
  * lineage, so that what it answered stays the newest; and of other lineages only the one it has promised, once that
- * counts it as heard: before, its own map is all that tells what it knows. Serves S3, S9.
+ * counts it as heard: before, its own map is all that tells what it knows. Without a map it takes any first one of no
+ * lower generation. Serves S3, S9.
  */
 import type { ClusterMap } from '../cluster/map.js';
 import { sameBytes } from '../core/checksum.js';
@@ -183,9 +184,13 @@ interface Known {
 function refuseOverbid(map: ClusterMap, promised: PromisedLineage | undefined): void {
   if (promised === undefined || map.lineage === promised.lineage) return;
   if (generationOf(map.epoch) >= promised.generation) return;
-  refuse('conflict', `This peer has promised a recovery of generation ${promised.generation}; the map is of an older`, {
-    advice: 'It has no map, so no copy counts there: move its data folder aside, and start it on an empty one',
-  });
+  refuse(
+    'conflict',
+    `This peer has promised a recovery of generation ${promised.generation}; this map is of ${generationOf(map.epoch)}`,
+    {
+      advice: 'It has no map, so no copy counts there: move its data folder aside, and start it on an empty one',
+    },
+  );
 }
 
 /** False for a map to ignore; refuses one that contradicts ours. */

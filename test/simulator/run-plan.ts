@@ -114,7 +114,7 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   const verdict = judge({ victimNames: [], operations });
   // Who asks for what is lost, for more copies than there often are, or for a few seconds alone, may be told no to the
   // end.
-  const isEasy = !setting.expectsLoss && setting.minInSync === 1 && setting.faultsForMs > 5_000;
+  const isEasy = !setting.expectsLoss && setting.minInSync === 1 && setting.faultsForMs > 7_000;
   const isServed = isEasy && !plan.clients.some(wishesForMoreInSync);
   const mayBeSilent = operations.length === 0 || cluster.monitor.lostSlots().size === setting.slots;
   return {

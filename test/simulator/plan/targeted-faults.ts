@@ -12,7 +12,7 @@ import { atPoint } from './strikes.js';
 
 /**
  * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
- * master that it left the slot in between, or go on after a pause for which it counts as down.
+ * master that it left the slot in between, or have been paused until it counted as down.
  */
 export function wipeJoiner(fault: Fault): Promise<void> {
   const { chance, cluster, ward } = fault;

@@ -84,22 +84,22 @@ function healBoth({ cluster }: Fault, one: string, other: string): void {
 
 // --- Changes that outlive their primary's lead -----------------------------------------------------------------------
 
-/** What a primary sends one replica is durable there when its successor has levelled it; another gets it never. */
+/** What a primary sends one replica is durable there once its successor has levelled it; others get it later or not. */
 export function lateForTheSuccessor(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
-    const [late, ...never] = shuffled(fault, replicasOf(fault, moment, primary));
+    const [late, ...others] = shuffled(fault, replicasOf(fault, moment, primary));
     if (late === undefined) return;
     // The successor waits for the lease that it has just given, or has given none for long.
     const areReached = chance.isLikely(0.5);
-    const unreached = areReached ? [] : never;
-    if (areReached) for (const host of never) host.fileSyncMs = { leastMs: 2500, mostMs: 4000 };
+    const unreached = areReached ? [] : others;
+    if (areReached) for (const host of others) host.fileSyncMs = { leastMs: 2500, mostMs: 4000 };
     if (chance.isLikely(0.3)) cluster.network.stall(primary.name, late.name, chance.between(1200, 1900));
     else late.fileSyncMs = { leastMs: 1100, mostMs: chance.between(1200, 1900) };
     // It answers its successor before it hears from the master who that is.
     const isDeaf = chance.isLikely(0.7);
     await Promise.all([cutOff(fault, primary, unreached), isDeaf && deafForAMoment(fault, late)]);
-    for (const host of [late, ...never]) host.fileSyncMs = undefined;
+    for (const host of [late, ...others]) host.fileSyncMs = undefined;
   };
   return atPoint(fault, strike, 'versionGiven');
 }
