@@ -4,11 +4,12 @@
  *
  * What was found is written down first: a copy that came without its bytes, because nobody could read them (decision
  * 9), is mended also when their holder returns after this process was started again. One that fails waits longer each
- * time and holds up no other. Serves S5, S7.
+ * time, but not once others hold its slot, and holds up no other. Serves S5, S7.
  */
+import type { ClusterMap } from '../cluster/map.js';
 import type { Environment } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
-import type { SlotNumber } from '../core/ids.js';
+import type { Epoch, SlotNumber } from '../core/ids.js';
 import type { IndexStore } from '../core/storage.js';
 import type { RequestOf } from '../protocol/messages.js';
 import { inParallel } from './comparison.js';
@@ -39,6 +40,7 @@ export interface DamageParts {
   readonly repair: Repair;
   readonly replica: Replica;
   readonly leadership: Leadership;
+  currentMap(): ClusterMap | undefined;
   /** For the log of events. */
   report(report: RequestOf<'report'>): void;
   /** The disk is broken, or there is a bug: the process must end. */
@@ -52,13 +54,19 @@ const rowsAtOnce = 100;
 const parallelRepairs = 4;
 const firstPauseMs = 1000;
 const longestPauseMs = 5 * 60_000;
+/** Of a copy that could not be repaired: when to try again, unless the slot's record is another one by then. */
+interface Pause {
+  readonly dueMs: number;
+  readonly lengthMs: number;
+  readonly slotEpoch: Epoch | undefined;
+}
+
 /** Characters of a name in a report. */
 const shownNameMax = 600;
 
 export class Damage {
   readonly #parts: DamageParts;
-  /** Of those that could not be repaired: when to try again. */
-  readonly #pauses = new Map<string, { readonly dueMs: number; readonly lengthMs: number }>();
+  readonly #pauses = new Map<string, Pause>();
   readonly #repairing = new Set<string>();
   readonly #untold: Readonly<Record<ReportKind, CopyReports>>;
   #count: number;
@@ -142,7 +150,10 @@ export class Damage {
     const last = keys.at(-1);
     this.#cursor = last === undefined || keys.length < rowsAtOnce ? new Uint8Array(0) : justAfter(last);
     const nowMs = this.#parts.environment.clock.monotonicMs();
-    const due = keys.filter((key) => (this.#pauses.get(keyText(key))?.dueMs ?? 0) <= nowMs);
+    const due = keys.filter((key) => {
+      const pause = this.#pauses.get(keyText(key));
+      return pause === undefined || pause.dueMs <= nowMs || pause.slotEpoch !== this.#slotEpochOf(key);
+    });
     await inParallel(due, parallelRepairs, (key) => this.#tryRepair(key));
   }
 
@@ -150,6 +161,7 @@ export class Damage {
     const text = keyText(key);
     if (this.#repairing.has(text)) return;
     this.#repairing.add(text);
+    const slotEpoch = this.#slotEpochOf(key);
     try {
       const { leadership, index, replica } = this.#parts;
       const led = leadership.led(index.slotOf(key));
@@ -159,11 +171,15 @@ export class Damage {
     } catch (error) {
       if (!(error instanceof DfsError)) throw error;
       const lengthMs = Math.min(longestPauseMs, (this.#pauses.get(text)?.lengthMs ?? firstPauseMs / 2) * 2);
-      this.#pauses.set(text, { dueMs: this.#parts.environment.clock.monotonicMs() + lengthMs, lengthMs });
+      this.#pauses.set(text, { dueMs: this.#parts.environment.clock.monotonicMs() + lengthMs, lengthMs, slotEpoch });
       this.#parts.environment.log.warn({ error: error.message }, 'a damaged copy could not be repaired yet');
     } finally {
       this.#repairing.delete(text);
     }
+  }
+
+  #slotEpochOf(key: EntryKey): Epoch | undefined {
+    return this.#parts.currentMap()?.slots[this.#parts.index.slotOf(key)]?.slotEpoch;
   }
 
   /** In the key's queue, in which a copy that comes without its bytes is written down before it is stored. */

@@ -20,6 +20,7 @@ function open(
   const clock = new ManualClock();
   const queue = new KeyedQueue();
   const told: RequestOf<'report'>[] = [];
+  const record = { slotEpoch: 1 };
   const damage = new Damage({
     environment: { clock, log: new RecordingLog() },
     store: new MemoryDisk().openIndex(promptWorld),
@@ -28,12 +29,13 @@ function open(
     repair,
     replica: { queue },
     leadership: { led: () => undefined },
+    currentMap: () => ({ slots: [record] }),
     report: (report: RequestOf<'report'>) => void told.push(report),
     onFailure: (error: unknown) => {
       throw error;
     },
   } as unknown as DamageParts);
-  return { damage, told, clock, queue };
+  return { damage, told, clock, queue, record };
 }
 
 it('only a few copies are repaired at once, however many are found bad', async () => {
@@ -121,4 +123,27 @@ it('S5: a copy that is just being stored without its bytes stays written down', 
   for (let turn = 0; turn < 10; turn++) await clock.advance(200);
   await Promise.all([stored, looked]);
   expect(damage.count).toBe(1);
+});
+
+it('S7: one that nobody could give waits ever longer, but not once others hold its slot', async () => {
+  let asked = 0;
+  const refusing = (): Promise<never> => {
+    asked++;
+    return Promise.resolve().then(() => refuse('integrity', 'No'));
+  };
+  const { damage, clock, record } = open({ replica: refusing });
+  damage.found(keyOf('a'));
+  const lookFor = async (seconds: number): Promise<void> => {
+    for (let second = 0; second < seconds; second++) {
+      await clock.advance(1000);
+      await damage.look();
+    }
+  };
+  await lookFor(10);
+  expect(asked).toBe(4);
+  record.slotEpoch = 2;
+  await lookFor(1);
+  expect(asked).toBe(5);
+  await lookFor(10);
+  expect(asked).toBe(5);
 });
