@@ -279,9 +279,9 @@ export const requestMutations: readonly Mutation[] = [
       { file: 'src/protocol/pending-requests.js', find: 'else if (frame.damaged) {', replace: 'else if (false) {' },
     ],
     focus: {
-      setting: { peers: 3, replicas: 2, spares: 0 },
+      setting: { peers: 3, replicas: 2, spares: 0, faultsForMs: 20_000 },
       faults: ['rot-file'],
-      actions: [{ kind: 'put', sizeBytes: 1_200_000 }, { kind: 'get' }, { kind: 'get' }],
+      actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }, { kind: 'get' }, { kind: 'get' }],
     },
   },
 ];
