@@ -13,10 +13,11 @@ let used = 0;
 function bytes(count: number): Uint8Array {
   if (count > blockBytes) return new Uint8Array(randomBytes(count));
   if (used + count > block.length) {
-    block = randomBytes(blockBytes);
+    block = new Uint8Array(randomBytes(blockBytes));
     used = 0;
   }
-  return new Uint8Array(block.subarray(used, (used += count)));
+  used += count;
+  return block.slice(used - count, used);
 }
 
 export const systemRandom: Random = { bytes, fraction: () => randomInt(fractionSteps) / fractionSteps };

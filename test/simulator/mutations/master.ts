@@ -143,7 +143,7 @@ export const masterMutations: readonly Mutation[] = [
       },
     ],
     focus: {
-      setting: { peers: 2, replicas: 1, slots: 8, repairGraceMs: 3000 },
+      setting: { peers: 2, replicas: 1, slots: 8, repairGraceMs: 3000, faultsForMs: 20_000 },
       faults: ['wipe-joiner'],
       rounds: {
         clients: 1,
@@ -172,7 +172,7 @@ export const masterMutations: readonly Mutation[] = [
     ],
     focus: {
       setting: { peers: 2, replicas: 2, minInSync: 1, slots: 1, faultsForMs: 20_000 },
-      faults: ['wipe-joiner', 'wipe-joiner', 'flap', 'crash'],
+      faults: ['wipe-joiner-after-a-pause', 'wipe-joiner-after-a-pause', 'flap', 'crash'],
     },
   },
 ];

@@ -128,7 +128,7 @@ export const operationMutations: readonly Mutation[] = [
       },
     ],
     focus: {
-      setting: { peers: 3, replicas: 2, minInSync: 1, repairGraceMs: 500, slots: 4 },
+      setting: { peers: 3, replicas: 2, minInSync: 1, repairGraceMs: 500, slots: 4, faultsForMs: 20_000 },
       faults: ['spoil-copies', 'crash', 'spoil-copies', 'leave'],
       actions: manyFiles,
     },

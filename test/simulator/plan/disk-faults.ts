@@ -3,7 +3,7 @@
  */
 import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
 import { sameBytes } from '../../../src/core/checksum.js';
-import type { PeerId } from '../../../src/core/ids.js';
+import { type PeerId, toHex } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
 import { bodyOf, decodeValue, keyOfName, keyOfSegment } from '../../../src/peer/entry.js';
 import { placeOfKey } from '../../../src/peer/index-layout.js';
@@ -146,10 +146,23 @@ export async function spoilCopies(fault: Fault): Promise<void> {
   if (ward.isRotting || ward.isWounded) return;
   ward.isRotting = true;
   const { disk } = fault.anyPeer();
-  disk.spoils = (bytes) => chance.isLikely(0.7) && isCopyOfCommitted(cluster, bytes);
+  // What a write of theirs may still bring late is stored by it, not read back.
+  const written = new Set(cluster.joined.flatMap((host) => [...host.disk.files.values()].map(fileIdentity)));
+  await fault.sleep(stalledMsMax);
+  disk.spoils = (bytes) =>
+    chance.isLikely(0.7) && written.has(fileIdentity({ bytes })) && isCopyOfCommitted(cluster, bytes);
   await fault.sleep(chance.between(500, 5000));
   disk.spoils = undefined;
   ward.isRotting = false;
+}
+
+/** Nothing is on its way for longer: the connection has broken. */
+const stalledMsMax = 2500;
+
+/** Of a file that holds a segment: whose, as text. */
+function fileIdentity({ bytes }: { readonly bytes: Uint8Array }): string {
+  const identity = decodeHeader(bytes)?.identity;
+  return identity === undefined ? '' : `${toHex(identity.uploadId)} ${identity.index}`;
 }
 
 /**

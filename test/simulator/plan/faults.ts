@@ -146,7 +146,8 @@ const acts = {
     }),
   /** From there on whatever its disk is asked to make durable takes long. */
   'slow-at-point': (fault) => atPoint(fault, (host) => withSlowDisk(fault, host)),
-  'wipe-joiner': wipeJoiner,
+  'wipe-joiner': (fault) => wipeJoiner(fault),
+  'wipe-joiner-after-a-pause': (fault) => wipeJoiner(fault, { isAfterPause: true }),
   'deafen-joiner': deafenJoiner,
   'deaf-amid-handover': deafAmidHandover,
   'fill-at-sweep': fillAtSweep,

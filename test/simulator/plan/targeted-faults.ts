@@ -12,13 +12,13 @@ import { atPoint } from './strikes.js';
 
 /**
  * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
- * master that it left the slot in between, or have been paused until it counted as down.
+ * master that it left the slot in between, or has just been paused until it counted as down.
  */
-export function wipeJoiner(fault: Fault): Promise<void> {
+export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise<void> {
   const { chance, cluster, ward } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const peer = 'peer' in moment ? moment.peer : undefined;
-    if (chance.isLikely(0.3)) {
+    if (isAfterPause) {
       primary.pause();
       await fault.sleep(chance.between(1100, 2000));
       primary.resume();
