@@ -299,7 +299,9 @@ function open(environment: Environment, at: Address, expected: Expected): Promis
 function toAnswer({ remote }: Session, payload: Uint8Array | undefined): Answer | undefined {
   const { role, peerId, storeId } = remote;
   if (role !== 'peer') refuse('wrong-identity', `A ${role} answers there, no peer`);
-  if (payload === undefined || peerId === undefined || storeId === undefined) return undefined;
+  if (payload === undefined) return undefined;
+  // Whoever knows a map has something to tell, and must say for whom.
+  if (peerId === undefined || storeId === undefined) return refuse('not-ready', 'It does not say which peer it is');
   return { peer: peerId, storeId, map: decodeMap(payload) };
 }
 
