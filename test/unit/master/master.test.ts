@@ -123,7 +123,8 @@ describe('a frozen primary', () => {
   });
 });
 
-it('S3: who counts as down adds nobody who would be promoted over it at once, until it answers', async () => {
+/** p1 leads alone and answers no ping, so it counts as down; p2 has come back and is joining. */
+async function startDeafLeader() {
   const world = new World();
   const { master, peers } = await startPair(world, new MemoryFiles());
   await peers[1].request('goodbye', {});
@@ -131,6 +132,11 @@ it('S3: who counts as down adds nobody who would be promoted over it at once, un
   await world.clock.advance(1000);
   peers[0].isFrozen = true;
   await world.clock.advance(1500);
+  return { world, master, peers };
+}
+
+it('S3: who counts as down adds nobody who would be promoted over it at once, until it answers', async () => {
+  const { world, master, peers } = await startDeafLeader();
   expect(master.map?.peers[0]?.state).toBe('down');
   await peers[0].request('map', { newerThan: 0, waitMs: 0 });
   expect(peers[0].map?.slots[0]).toMatchObject({ primary: 'p1', joining: ['p2'] });
@@ -144,13 +150,7 @@ it('S3: who counts as down adds nobody who would be promoted over it at once, un
 });
 
 it('S7: who asks for a second and cannot be reached adds somebody, who leads from then on', async () => {
-  const world = new World();
-  const { master, peers } = await startPair(world, new MemoryFiles());
-  await peers[1].request('goodbye', {});
-  await peers[1].join();
-  await world.clock.advance(1000);
-  peers[0].isFrozen = true;
-  await world.clock.advance(1500);
+  const { world, master, peers } = await startDeafLeader();
   await peers[0].request('map', { newerThan: 0, waitMs: 0 });
   expect(await refusalOf(peers[0].addJoiners())).toMatchObject({ code: 'not-ready' });
   await world.clock.advance(900);
