@@ -143,16 +143,16 @@ export const masterMutations: readonly Mutation[] = [
       },
     ],
     focus: {
-      setting: { peers: 2, replicas: 1, slots: 8, repairGraceMs: 3000, faultsForMs: 20_000 },
-      faults: ['wipe-joiner'],
+      setting: { peers: 2, replicas: 1, slots: 2, repairGraceMs: 3000, faultsForMs: 20_000 },
+      faults: ['wipe-successor'],
       rounds: {
         clients: 1,
         names: 1,
         steps: [
           { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'drain', peerAt: 0 } } },
-          { times: 700, action: { kind: 'get' } },
+          { times: 250, action: { kind: 'get' } },
           { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'enable', peerAt: 0 } } },
-          { times: 700, action: { kind: 'get' } },
+          { times: 250, action: { kind: 'get' } },
         ],
       },
     },

@@ -21,7 +21,14 @@ import {
 import { Fault, Ward } from './fault.js';
 import type { FaultStep } from './plan.js';
 import { atPoint, crash, cutPair, pauseHost, soonMs } from './strikes.js';
-import { deafAmidHandover, deafenJoiner, fillAtSweep, joinAmidSweeps, wipeJoiner } from './targeted-faults.js';
+import {
+  deafAmidHandover,
+  deafenJoiner,
+  fillAtSweep,
+  joinAmidSweeps,
+  wipeJoiner,
+  wipeSuccessor,
+} from './targeted-faults.js';
 import {
   deposedAmidBytes,
   lateBytes,
@@ -148,6 +155,7 @@ const acts = {
   'slow-at-point': (fault) => atPoint(fault, (host) => withSlowDisk(fault, host)),
   'wipe-joiner': (fault) => wipeJoiner(fault),
   'wipe-joiner-after-a-pause': (fault) => wipeJoiner(fault, { isAfterPause: true }),
+  'wipe-successor': wipeSuccessor,
   'deafen-joiner': deafenJoiner,
   'deaf-amid-handover': deafAmidHandover,
   'fill-at-sweep': fillAtSweep,

@@ -15,7 +15,7 @@ import { atPoint } from './strikes.js';
  * master that it left the slot in between, or has just been paused until it counted as down.
  */
 export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise<void> {
-  const { chance, cluster, ward } = fault;
+  const { chance, cluster } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const peer = 'peer' in moment ? moment.peer : undefined;
     if (isAfterPause) {
@@ -23,12 +23,7 @@ export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise
       await fault.sleep(chance.between(1100, 2000));
       primary.resume();
     }
-    // Whoever is about to stop may be out of the set, and this one in it, before anybody notices.
-    const stays = (member: PeerId): boolean => member !== peer && !cluster.hostOf(member).isStopping;
-    const isElsewhere = (record: SlotRecord): boolean =>
-      peer !== undefined && !isWaiting(record) && (!namedIn(record).includes(peer) || record.inSync.some(stays));
-    const mayGo = !ward.isWounded && !ward.isRotting && cluster.map?.slots.every(isElsewhere) === true;
-    if (!mayGo || peer === undefined) return;
+    if (peer === undefined || !isElsewhere(fault, peer, cluster.map)) return;
     const isDeaf = chance.isLikely(0.6);
     await Promise.all([
       isDeaf && deafen(fault, primary, chance.between(300, 1500)),
@@ -36,6 +31,25 @@ export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise
     ]);
   };
   return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
+}
+
+/** A peer loses its store when it has just been made a slot's primary, before it can have heard so; back at once. */
+export function wipeSuccessor(fault: Fault): Promise<void> {
+  const strike = async (_master: SimHost, moment: Moment): Promise<void> => {
+    const [peer] = successors(moment);
+    if (peer === undefined || moment.point !== 'mapCommitted') return;
+    if (isElsewhere(fault, peer, moment.after as ClusterMap)) await wipeAtOnce(fault, fault.cluster.hostOf(peer));
+  };
+  return atPoint(fault, strike, 'mapCommitted', (moment) => successors(moment).length > 0);
+}
+
+/** Whether others have all that the peer may hold, and will. */
+function isElsewhere({ cluster, ward }: Fault, peer: PeerId, map: ClusterMap | undefined): boolean {
+  // Whoever is about to stop may be out of the set, and this one in it, before anybody notices.
+  const stays = (member: PeerId): boolean => member !== peer && !cluster.hostOf(member).isStopping;
+  const isHeldByOthers = (record: SlotRecord): boolean =>
+    !isWaiting(record) && (!namedIn(record).includes(peer) || record.inSync.some(stays));
+  return !ward.isWounded && !ward.isRotting && map?.slots.every(isHeldByOthers) === true;
 }
 
 /** A primary asks for a handover, and hears neither what became of it nor from its successor, while clients hear it. */
@@ -69,6 +83,15 @@ export function deafenJoiner(fault: Fault): Promise<void> {
     if (joiner !== undefined) await deafen(fault, cluster.hostOf(joiner), chance.between(2500, 5000));
   };
   return atPoint(fault, strike, 'mapCommitted', (moment) => newJoiners(moment).length > 0);
+}
+
+/** Peers that lead some slot by a map that has just become durable, and did not by the one before. */
+function successors(moment: Moment): readonly PeerId[] {
+  if (moment.point !== 'mapCommitted') return [];
+  const [before, after] = [moment.before, moment.after] as [ClusterMap | undefined, ClusterMap];
+  return after.slots.flatMap(({ primary }, slot) =>
+    primary === undefined || primary === before?.slots[slot]?.primary ? [] : [primary],
+  );
 }
 
 /** Peers that are up and begin to join some slot in a map that has just become durable. */
