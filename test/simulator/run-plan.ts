@@ -203,7 +203,7 @@ class MapWatch {
   #look(): void {
     const { map, world } = this.#cluster;
     if (map !== undefined && map.epoch !== this.#last?.epoch) this.#compare(map);
-    world.schedule(50, () => this.#look());
+    world.schedule(250, () => this.#look());
   }
 
   #compare(map: ClusterMap): void {

@@ -147,15 +147,15 @@ export const operationMutations: readonly Mutation[] = [
     focus: rotten,
   },
   {
-    name: 'bad-copy-struck-off-before-its-repair',
+    name: 'bad-copy-struck-off-unrepaired',
     rules: ['S5', 'S7'],
-    breaks: 'That a copy is bad is forgotten before a good one is there: where nobody has one now it is never mended.',
+    breaks: 'That a copy is bad is forgotten when nobody has a good one now: it is never mended.',
     edits: [
       {
         file: 'src/peer/damage.js',
-        find: 'if (await this.#isBad(key)) await this.repaired(led, key);',
+        find: 'const lengthMs = Math.min(longestPauseMs,',
         replace: `await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
-          if (await this.#isBad(key)) await this.repaired(led, key);`,
+            const lengthMs = Math.min(longestPauseMs,`,
       },
     ],
     focus: {
