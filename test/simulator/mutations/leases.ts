@@ -78,7 +78,7 @@ export const leaseMutations: readonly Mutation[] = [
         replace: 'const sinceMs = last?.atMs ?? 0;',
       },
     ],
-    focus: { ...deposed, faults: ['flap-fast', 'cut-master', 'cut-master', 'isolate', 'flap'] },
+    focus: { ...deposed, faults: ['flap-successor', 'cut-master', 'cut-master', 'flap-successor', 'isolate'] },
   },
   {
     name: 'lease-for-the-pair',

@@ -8,7 +8,7 @@ import type { Moment } from '../../../src/core/probe.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import { wipeAtOnce } from './disk-faults.js';
 import type { Fault } from './fault.js';
-import { atPoint } from './strikes.js';
+import { atPoint, crash } from './strikes.js';
 
 /**
  * A replica loses its store while it is being made a member, and is back at once; its primary may not hear from the
@@ -31,6 +31,15 @@ export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise
     ]);
   };
   return atPoint(fault, strike, chance.pick(['required', 'comparedAgain', 'askedToAdd']));
+}
+
+/** A peer begins anew when it has just been made a slot's primary: what it granted as a replica it has forgotten. */
+export function flapSuccessor(fault: Fault): Promise<void> {
+  const strike = async (_master: SimHost, moment: Moment): Promise<void> => {
+    const [peer] = successors(moment);
+    if (peer !== undefined) await crash(fault, fault.cluster.hostOf(peer), 20);
+  };
+  return atPoint(fault, strike, 'mapCommitted', (moment) => successors(moment).length > 0);
 }
 
 /** A peer loses its store when it has just been made a slot's primary, before it can have heard so; back at once. */
