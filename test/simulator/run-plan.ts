@@ -112,17 +112,12 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
   }
   const { operations } = clients;
   const verdict = judge({ victimNames: [], operations });
-  // Who asks for what is lost, for more copies than there often are, or for a few seconds alone, may be told no to the
-  // end; and who says goodbye stays away for up to ten.
-  const isLong = setting.faultsForMs > (plan.faults.some(({ kind }) => kind === 'leave') ? 15_000 : 7_000);
-  const isEasy = !setting.expectsLoss && setting.minInSync === 1 && isLong;
-  const isServed = isEasy && !plan.clients.some(wishesForMoreInSync);
   const mayBeSilent = operations.length === 0 || cluster.monitor.lostSlots().size === setting.slots;
   return {
     complaints: [
       ...world.complaints,
       ...verdict.complaints.filter((complaint) => complaint !== nothingAnswered || !mayBeSilent),
-      ...(isServed ? clients.idleComplaints() : []),
+      ...(servesEveryone(plan) ? clients.idleComplaints() : []),
     ],
     operations,
     digest: world.digest,
@@ -137,6 +132,16 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
       ...watch.counts,
     },
   };
+}
+
+/**
+ * Who asks for what is lost, for more copies than there often are, or for a few seconds alone, may be told no to the
+ * end; and who says goodbye stays away for up to ten.
+ */
+function servesEveryone({ setting, faults, clients }: Plan): boolean {
+  const enoughMs = faults.some(({ kind }) => kind === 'leave') ? 15_000 : 7_000;
+  const isEasy = !setting.expectsLoss && setting.minInSync === 1 && setting.faultsForMs > enoughMs;
+  return isEasy && !clients.some(wishesForMoreInSync);
 }
 
 /** An operator who lets nobody write unless several copies are in sync. */
