@@ -2,8 +2,8 @@
  * Stores many small files, overwrites some of them, or looks whether all copies of those are good and are read as they
  * were written.
  *
- *   fill --count 100000 --bytes 4096 [--tag TAG: other content under the same names] [--every N: only each N-th]
- *     [--look]
+ *   fill --count 100000 --bytes 4096 [--tag TAG: other content under the same names] [--from N: not those before]
+ *     [--every N: only each N-th] [--look]
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -14,6 +14,7 @@ const { values: options } = parseArgs({
   options: {
     master: { type: 'string', default: '127.0.0.1:7420' },
     cache: { type: 'string', default: 'cache' },
+    from: { type: 'string', default: '0' },
     count: { type: 'string', default: '1000' },
     bytes: { type: 'string', default: '4096' },
     every: { type: 'string', default: '1' },
@@ -41,7 +42,7 @@ async function main(): Promise<void> {
   mkdirSync(options.cache, { recursive: true });
   const { bucket, cache, master } = options;
   const client = await DfsClient.connect({ masters: master.split(','), cacheDir: cache, bucket });
-  let next = 0;
+  let next = Number(options.from);
   const lane = async (): Promise<void> => {
     while (next < Number(options.count)) {
       const at = next;

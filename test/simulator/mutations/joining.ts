@@ -11,9 +11,12 @@ const comingAndGoing: Focus = {
   points: ['required', 'comparedAgain', 'askedToAdd', 'settled', 'mapCommitting', 'mapCommitted'],
 };
 
+/** The same joiner may go and come back twice. */
+const forLong: Focus = { ...comingAndGoing, setting: { ...comingAndGoing.setting, faultsForMs: 20_000 } };
+
 /** Joiners come back with another store, and the primary may not hear of it before they join again. */
 const wipedInBetween: Focus = {
-  ...comingAndGoing,
+  ...forLong,
   faults: ['wipe-joiner', 'flap', 'wipe-joiner', 'crash', 'cut', 'wipe-joiner'],
 };
 
@@ -161,7 +164,7 @@ export const joiningMutations: readonly Mutation[] = [
         replace: 'isStillJoining(led, peer)',
       },
     ],
-    focus: { ...comingAndGoing, faults: ['flap', 'cut-master', 'crash', 'pause-master'] },
+    focus: { ...forLong, faults: ['flap', 'cut-master', 'crash', 'pause-master'] },
   },
   {
     name: 'pending-forgotten-too-early',
@@ -205,7 +208,7 @@ export const joiningMutations: readonly Mutation[] = [
         replace: '',
       },
     ],
-    focus: { ...comingAndGoing, faults: ['flap', 'cut-master', 'pause-master', 'crash-master', 'crash'] },
+    focus: { ...comingAndGoing, faults: ['late-add', 'flap', 'late-add', 'crash'], points: [] },
   },
   {
     name: 'wiped-peer-answers',

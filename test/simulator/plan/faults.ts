@@ -27,6 +27,7 @@ import {
   fillAtSweep,
   flapSuccessor,
   joinAmidSweeps,
+  lateAdd,
   wipeJoiner,
   wipeSuccessor,
 } from './targeted-faults.js';
@@ -158,6 +159,7 @@ const acts = {
   'wipe-joiner-after-a-pause': (fault) => wipeJoiner(fault, { isAfterPause: true }),
   'wipe-successor': wipeSuccessor,
   'flap-successor': flapSuccessor,
+  'late-add': lateAdd,
   'deafen-joiner': deafenJoiner,
   'deaf-amid-handover': deafAmidHandover,
   'fill-at-sweep': fillAtSweep,
@@ -298,5 +300,5 @@ function isLossOfTheMaster(kind: FaultKind): boolean {
 
 /** Those that leave a good copy of everything, and the map with the master. */
 export const faultKinds = (Object.keys(acts) as FaultKind[]).filter(
-  (kind) => kind !== 'lose-disk' && !isLossOfTheMaster(kind),
+  (kind) => kind !== 'lose-disk' && kind !== 'late-add' && !isLossOfTheMaster(kind),
 );

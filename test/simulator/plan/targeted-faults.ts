@@ -5,6 +5,7 @@
 import { type ClusterMap, isWaiting, namedIn, peerOf, type SlotRecord } from '../../../src/cluster/map.js';
 import type { PeerId, SlotNumber } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
+import { masterAddress } from '../cluster.js';
 import { type SimHost, usualSyncMs } from '../world/sim-host.js';
 import { wipeAtOnce } from './disk-faults.js';
 import type { Fault } from './fault.js';
@@ -59,6 +60,24 @@ function isElsewhere({ cluster, ward }: Fault, peer: PeerId, map: ClusterMap | u
   const isHeldByOthers = (record: SlotRecord): boolean =>
     !isWaiting(record) && (!namedIn(record).includes(peer) || record.inSync.some(stays));
   return !ward.isWounded && !ward.isRotting && map?.slots.every(isHeldByOthers) === true;
+}
+
+/**
+ * That a replica is to be added reaches the master late, when that replica was gone meanwhile and joins anew; slowly,
+ * so that it lacks what was written without it.
+ */
+export function lateAdd(fault: Fault): Promise<void> {
+  const { chance, cluster } = fault;
+  const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
+    const replica = cluster.hostOf('peer' in moment ? moment.peer : undefined);
+    const lateMs = chance.between(1000, 3500);
+    cluster.network.stallTo(primary.name, masterAddress, lateMs);
+    await crash(fault, replica, 700);
+    replica.syncMs = { leastMs: 20, mostMs: chance.between(50, 300) };
+    await fault.sleep(lateMs);
+    replica.syncMs = usualSyncMs;
+  };
+  return atPoint(fault, strike, 'askedToAdd');
 }
 
 /** A primary asks for a handover, and hears neither what became of it nor from its successor, while clients hear it. */

@@ -144,6 +144,13 @@ export class SimNetwork {
     for (const endpoint of this.#between(from, to)) endpoint.stall(forMs);
   }
 
+  /** The same for those connections alone that it opened to that address. */
+  stallTo(from: string, address: Address, forMs: number): void {
+    for (const endpoint of this.#endpoints) {
+      if (endpoint.host === from && endpoint.remoteAddress === address) endpoint.stall(forMs);
+    }
+  }
+
   isUnderWay(from: string, to: string): boolean {
     return this.#between(from, to).some(({ queuedBytes }) => queuedBytes > 0);
   }

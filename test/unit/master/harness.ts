@@ -148,10 +148,18 @@ export class World {
 }
 
 let generations = 0;
+let newest: { readonly encoded: Buffer; readonly map: ClusterMap } | undefined;
+
+/** Many peers in one process are sent the same map. */
+function decodedOnce(payload: Uint8Array): ClusterMap {
+  if (newest?.encoded.equals(payload) !== true) newest = { encoded: Buffer.from(payload), map: decodeMap(payload) };
+  return newest.map;
+}
 
 /** A peer that does what a test tells it and otherwise answers well. */
 export class FakePeer {
-  readonly world: World;
+  readonly #environment: Environment;
+  readonly #master: string;
   readonly storeId: string;
   address: string;
   incarnation = 1;
@@ -172,16 +180,17 @@ export class FakePeer {
   #listener: { close(): Promise<void> } | undefined;
   #session: Session | undefined;
 
-  constructor(world: World, options: { address: string; storeId: string }) {
-    this.world = world;
+  constructor(environment: Environment, options: { address: string; storeId: string; master?: string }) {
+    this.#environment = environment;
     this.address = options.address;
     this.storeId = options.storeId;
+    this.#master = options.master ?? masterAddress;
   }
 
   async listen(): Promise<this> {
     const credit = new CreditPool(1024 * 1024);
-    this.#listener = await this.world.network.listen(this.address, (connection) =>
-      acceptSession(this.world, connection, {
+    this.#listener = await this.#environment.network.listen(this.address, (connection) =>
+      acceptSession(this.#environment, connection, {
         onHello: () => {
           this.hellos += 1;
           if (this.refusal !== undefined) refuse(this.refusal, 'Somebody else is here');
@@ -198,7 +207,7 @@ export class FakePeer {
   /** Says hello and joins, once. */
   async join(fields: Partial<RequestOf<'join'>> = {}): Promise<Answer<'join'>> {
     this.#session?.close('joins again');
-    const session = await openSession(this.world, masterAddress, {
+    const session = await openSession(this.#environment, this.#master, {
       hello: { role: 'peer', generation: ++generations, ...this.#named() },
       timeoutMs: 2000,
     });
@@ -260,7 +269,7 @@ export class FakePeer {
 
   #take(payload: Uint8Array | undefined): void {
     if (payload === undefined) return;
-    const map = decodeMap(payload);
+    const map = decodedOnce(payload);
     if (map.epoch > (this.map?.epoch ?? 0)) this.map = map;
   }
 
