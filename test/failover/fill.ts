@@ -2,8 +2,8 @@
  * Stores many small files, overwrites some of them, or looks whether all copies of those are good and are read as they
  * were written.
  *
- *   fill --count 100000 --bytes 4096 [--tag TAG: other content under the same names] [--from N: not those before]
- *     [--every N: only each N-th] [--look]
+ *   fill --count 100000 --bytes 4096 [--tag TAG: other content under the same names] [--from N: not those
+ *     before, of as many] [--every N: only each N-th] [--look]
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
@@ -42,6 +42,7 @@ async function main(): Promise<void> {
   mkdirSync(options.cache, { recursive: true });
   const { bucket, cache, master } = options;
   const client = await DfsClient.connect({ masters: master.split(','), cacheDir: cache, bucket });
+  if (!(Number(options.every) >= 1)) throw new Error('--every is a number from 1 on');
   let next = Number(options.from);
   const lane = async (): Promise<void> => {
     while (next < Number(options.count)) {

@@ -360,6 +360,17 @@ wait_whole() {
   [[ $took -le $whole_after_ms ]] || whole_after_ms=$took
 }
 
+# in_sync_ms PEER: by the master's log, from the moment it heard of the peer's new process until the cluster was healthy
+# again; nothing when it is not yet.
+in_sync_ms() {
+  dfs events --json | node -e "
+    const lines = require('fs').readFileSync(0, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+    const returned = lines.findLast(({ kind, peer }) => kind === 'peer-started' && peer === '$(id_of "$1")');
+    const later = lines.filter(({ seq, kind }) => seq > returned?.seq && kind === 'health');
+    const healthy = later.find(({ data }) => data.health === 'healthy');
+    if (healthy !== undefined) console.log(new Date(healthy.at) - new Date(returned.at));"
+}
+
 # finish [FLAGS of judge-row…]: stops the workload, looks at every copy, judges, prints the row's line.
 finish() {
   local name status=0

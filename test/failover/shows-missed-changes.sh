@@ -28,14 +28,7 @@ wait_whole
 after=$(exchanged)
 (fill --tag second --every $((files / 100)) --look) || complain 'What changed is not as it was written'
 
-# By the master's log: from the moment it heard of the new process until the cluster was healthy again.
-dfs events --json >"$work/events"
-took=$(node -e "
-  const lines = require('fs').readFileSync(process.argv[1], 'utf8').trim().split('\n').map((line) => JSON.parse(line));
-  const returned = lines.findLast(({ kind, peer }) => kind === 'peer-started' && peer === '$(id_of peer2)');
-  const later = lines.filter(({ seq, kind }) => seq > returned.seq && kind === 'health');
-  const healthy = later.find(({ data }) => data.health === 'healthy');
-  console.log(new Date(healthy.at) - new Date(returned.at));" "$work/events") || took=
+took=$(in_sync_ms peer2)
 [[ -n $took && $took -le 2000 ]] || complain "In sync only after ${took:-?} ms"
 share=$(awk -v moved=$((after - before)) -v data=$((files * bytes)) 'BEGIN {printf "%.2f", 100 * moved / data}')
 awk -v share="$share" 'BEGIN {exit !(share < 1)}' || complain "$share % of the data were exchanged"

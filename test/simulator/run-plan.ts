@@ -135,11 +135,12 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
 }
 
 /**
- * Who asks for what is lost, for more copies than there often are, or for a few seconds alone, may be told no to the
- * end; and who says goodbye stays away for up to ten.
+ * Somebody may be told no to the end who asks for what is lost, for more copies than there often are, or for a few
+ * seconds alone; where all holders may say goodbye, for as long as they may stay away.
  */
 function servesEveryone({ setting, faults, clients }: Plan): boolean {
-  const enoughMs = faults.some(({ kind }) => kind === 'leave') ? 15_000 : 7_000;
+  const mayAllLeave = faults.filter(({ kind }) => kind === 'leave').length >= setting.replicas;
+  const enoughMs = mayAllLeave ? 15_000 : 7_000;
   const isEasy = !setting.expectsLoss && setting.minInSync === 1 && setting.faultsForMs > enoughMs;
   return isEasy && !clients.some(wishesForMoreInSync);
 }
@@ -195,7 +196,7 @@ async function lasting(
   }
 }
 
-/** Counts what the master's maps say, a few times a second. */
+/** Counts what the master's maps say, a few times a second: what comes and goes in between is not counted. */
 class MapWatch {
   readonly #cluster: SimCluster;
   #last: ClusterMap | undefined;

@@ -12,11 +12,11 @@ const comingAndGoing: Focus = {
 };
 
 /** The same joiner may go and come back twice. */
-const forLong: Focus = { ...comingAndGoing, setting: { ...comingAndGoing.setting, faultsForMs: 20_000 } };
+const comingAndGoingForLong: Focus = { ...comingAndGoing, setting: { ...comingAndGoing.setting, faultsForMs: 20_000 } };
 
 /** Joiners come back with another store, and the primary may not hear of it before they join again. */
 const wipedInBetween: Focus = {
-  ...forLong,
+  ...comingAndGoingForLong,
   faults: ['wipe-joiner', 'flap', 'wipe-joiner', 'crash', 'cut', 'wipe-joiner'],
 };
 
@@ -164,7 +164,7 @@ export const joiningMutations: readonly Mutation[] = [
         replace: 'isStillJoining(led, peer)',
       },
     ],
-    focus: { ...forLong, faults: ['flap', 'cut-master', 'crash', 'pause-master'] },
+    focus: { ...comingAndGoingForLong, faults: ['flap', 'cut-master', 'crash', 'pause-master'] },
   },
   {
     name: 'pending-forgotten-too-early',

@@ -1,7 +1,7 @@
 /**
  * Bugs of the master and of the map: who is promoted, what is durable, whom peers believe (S1, S7, S9, S10).
  */
-import type { Mutation } from './mutation.js';
+import { type Mutation, movingToAndFro } from './mutation.js';
 
 export const masterMutations: readonly Mutation[] = [
   {
@@ -145,16 +145,7 @@ export const masterMutations: readonly Mutation[] = [
     focus: {
       setting: { peers: 2, replicas: 1, slots: 2, repairGraceMs: 3000, faultsForMs: 20_000 },
       faults: ['wipe-successor'],
-      rounds: {
-        clients: 1,
-        names: 1,
-        steps: [
-          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'drain', peerAt: 0 } } },
-          { times: 250, action: { kind: 'get' } },
-          { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'enable', peerAt: 0 } } },
-          { times: 250, action: { kind: 'get' } },
-        ],
-      },
+      rounds: { clients: 1, names: 1, steps: movingToAndFro },
     },
   },
   {

@@ -42,3 +42,11 @@ export interface Mutation {
   readonly edits: readonly Edit[];
   readonly focus?: Focus;
 }
+
+/** Copies of what has long been stored move away from one peer and back to it. */
+export const movingToAndFro: readonly NonNullable<Focus['rounds']>['steps'][number][] = [
+  { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'drain', peerAt: 0 } } },
+  { times: 250, action: { kind: 'get' } },
+  { times: 1, action: { kind: 'operate', wish: { of: 'peer', op: 'enable', peerAt: 0 } } },
+  { times: 250, action: { kind: 'get' } },
+];

@@ -3,7 +3,7 @@
  * (S5, S7).
  */
 import type { ClientAction } from '../plan/plan.js';
-import type { Focus, Mutation } from './mutation.js';
+import { type Focus, type Mutation, movingToAndFro } from './mutation.js';
 
 const manyFiles: readonly ClientAction[] = [
   { kind: 'put', sizeBytes: 70_000 },
@@ -129,8 +129,12 @@ export const operationMutations: readonly Mutation[] = [
     ],
     focus: {
       setting: { peers: 3, replicas: 2, minInSync: 1, repairGraceMs: 500, slots: 4, faultsForMs: 20_000 },
-      faults: ['spoil-copies', 'crash', 'spoil-copies', 'leave'],
-      actions: manyFiles,
+      faults: ['spoil-copies', 'spoil-copies', 'leave'],
+      rounds: {
+        clients: 1,
+        names: 40,
+        steps: [{ times: 10, action: { kind: 'put', sizeBytes: 70_000 } }, ...movingToAndFro],
+      },
     },
   },
   {
@@ -149,12 +153,13 @@ export const operationMutations: readonly Mutation[] = [
   {
     name: 'bad-copy-struck-off-unrepaired',
     rules: ['S5', 'S7'],
-    breaks: 'That a copy is bad is forgotten when nobody has a good one now: it is never mended.',
+    breaks: 'That a copy is bad is forgotten when its first repair fails: it stays bad after a good one has come back.',
     edits: [
       {
         file: 'src/peer/damage.js',
         find: 'const lengthMs = Math.min(longestPauseMs,',
         replace: `await this.#parts.store.transact((transaction) => transaction.delete('damaged', key));
+            this.#count -= 1;
             const lengthMs = Math.min(longestPauseMs,`,
       },
     ],

@@ -1,7 +1,7 @@
 /**
  * What goes wrong with disks: slow, full, rotten, wiped, lost.
  */
-import { isWaiting, type SlotRecord } from '../../../src/cluster/map.js';
+import { isWaiting, type PeerRecord, type SlotRecord } from '../../../src/cluster/map.js';
 import { sameBytes } from '../../../src/core/checksum.js';
 import { type PeerId, toHex } from '../../../src/core/ids.js';
 import type { Moment } from '../../../src/core/probe.js';
@@ -63,10 +63,13 @@ async function loseStore(fault: Fault, lose: (host: SimHost) => void): Promise<v
   const isLost = isElsewhere && !ward.isRotting && host.starts === starts;
   if (isLost) lose(host);
   host.start();
-  const isKnown = (): boolean =>
-    !isLost || cluster.map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
-  while (!ward.isStopping && !(isKnown() && cluster.isWhole())) await fault.sleep(100);
+  while (!ward.isStopping && !((!isLost || isReplaced(cluster, peer)) && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
+}
+
+/** Whether the map knows that this store is gone. */
+function isReplaced({ map }: SimCluster, peer: PeerRecord): boolean {
+  return map?.peers.every(({ id, storeId }) => id !== peer.id || storeId !== peer.storeId) === true;
 }
 
 function isLastOn({ inSync }: SlotRecord, peer: PeerId): boolean {
@@ -76,12 +79,14 @@ function isLastOn({ inSync }: SlotRecord, peer: PeerId): boolean {
 /** The host's store, which nobody needs: its process is back before anybody may have noticed. */
 export async function wipeAtOnce(fault: Fault, host: SimHost): Promise<void> {
   const { chance, cluster, ward } = fault;
+  const peer = cluster.peerOf(host);
+  if (peer === undefined) return;
   ward.isWounded = true;
   host.crash({ isHost: chance.isLikely(0.5) });
   host.wipe();
   await fault.sleep(chance.between(1, 100));
   host.start();
-  while (!ward.isStopping && !cluster.isWhole()) await fault.sleep(100);
+  while (!ward.isStopping && !(isReplaced(cluster, peer) && cluster.isWhole())) await fault.sleep(100);
   ward.isWounded = false;
 }
 

@@ -298,7 +298,10 @@ function isLossOfTheMaster(kind: FaultKind): boolean {
   return kind === 'lose-master' || kind === 'lose-master-with-primary';
 }
 
-/** Those that leave a good copy of everything, and the map with the master. */
+/**
+ * Those that leave a good copy of everything, and the map with the master. A late add needs a replica that goes and
+ * comes back at the right moment: few plans have one, so that only hunts draw it.
+ */
 export const faultKinds = (Object.keys(acts) as FaultKind[]).filter(
   (kind) => kind !== 'lose-disk' && kind !== 'late-add' && !isLossOfTheMaster(kind),
 );

@@ -126,8 +126,8 @@ const smallBytes = 100;
 /** In the index, in a file of its own, in several segments; seldom, because bytes are what a run spends its time on. */
 const largeBytes = [70_000, 5000, 1_200_000, 2_500_000] as const;
 const deadlinesMs = [2, 10, 50, 300] as const;
-/** Mostly short: a processor then sees more clusters and mixtures of faults. */
-const faultsForMs = [2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 8, 16].map((seconds) => seconds * 1000);
+/** Mostly short: in the same time more clusters and mixtures of faults are tried. */
+const faultSpansMs = [2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8, 8, 16].map((seconds) => seconds * 1000);
 /** Of the puts, those that are given up after one of these. */
 const impatientShare = 0.04;
 
@@ -184,7 +184,7 @@ function drawSetting(chance: Seeded): Setting {
     quarantineMs: chance.pick([1000, 5000, 24 * 3_600_000]),
     usesCodec: chance.isLikely(0.25),
     expectsLoss: chance.isLikely(0.04),
-    faultsForMs: chance.pick(faultsForMs),
+    faultsForMs: chance.pick(faultSpansMs),
     idsKeptForMs: chance.isLikely(0.3) ? 4500 : 15 * 60_000,
     isShortOfMemory: chance.isLikely(0.25),
   };

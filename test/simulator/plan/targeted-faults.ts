@@ -24,7 +24,7 @@ export function wipeJoiner(fault: Fault, { isAfterPause = false } = {}): Promise
       await fault.sleep(chance.between(1100, 2000));
       primary.resume();
     }
-    if (peer === undefined || !isElsewhere(fault, peer, cluster.map)) return;
+    if (peer === undefined || !isElsewhere(fault, peer)) return;
     const isDeaf = chance.isLikely(0.6);
     await Promise.all([
       isDeaf && deafen(fault, primary, chance.between(300, 1500)),
@@ -46,33 +46,46 @@ export function flapSuccessor(fault: Fault): Promise<void> {
 /** A peer loses its store when it has just been made a slot's primary, before it can have heard so; back at once. */
 export function wipeSuccessor(fault: Fault): Promise<void> {
   const strike = async (_master: SimHost, moment: Moment): Promise<void> => {
-    const [peer] = successors(moment);
-    if (peer === undefined || moment.point !== 'mapCommitted') return;
-    if (isElsewhere(fault, peer, moment.after as ClusterMap)) await wipeAtOnce(fault, fault.cluster.hostOf(peer));
+    const peer = successors(moment).find((successor) => isElsewhere(fault, successor));
+    if (peer !== undefined) await wipeAtOnce(fault, fault.cluster.hostOf(peer));
   };
-  return atPoint(fault, strike, 'mapCommitted', (moment) => successors(moment).length > 0);
+  const isMeant = (moment: Moment): boolean => successors(moment).some((peer) => isElsewhere(fault, peer));
+  return atPoint(fault, strike, 'mapCommitted', isMeant);
 }
 
-/** Whether others have all that the peer may hold, and will. */
-function isElsewhere({ cluster, ward }: Fault, peer: PeerId, map: ClusterMap | undefined): boolean {
-  // Whoever is about to stop may be out of the set, and this one in it, before anybody notices.
-  const stays = (member: PeerId): boolean => member !== peer && !cluster.hostOf(member).isStopping;
-  const isHeldByOthers = (record: SlotRecord): boolean =>
-    !isWaiting(record) && (!namedIn(record).includes(peer) || record.inSync.some(stays));
-  return !ward.isWounded && !ward.isRotting && map?.slots.every(isHeldByOthers) === true;
+/** Whether others have all that the peer may hold, and will: nobody is about to leave a set, or to be taken out. */
+function isElsewhere({ cluster, ward }: Fault, peer: PeerId): boolean {
+  const { map, network } = cluster;
+  if (map === undefined || ward.isWounded || ward.isRotting) return false;
+  const host = cluster.hostOf(peer);
+  const stays = (member: PeerId): boolean => {
+    const other = cluster.hostOf(member);
+    const isHeard = network.isOpen(host.name, other.name) && network.isOpen(other.name, host.name);
+    return other !== host && other.isRunning && !other.isPaused && !other.isStopping && isHeard;
+  };
+  const isHeldByOthers = (record: SlotRecord): boolean => {
+    if (isWaiting(record)) return false;
+    if (!namedIn(record).includes(peer)) return true;
+    // By a record that nobody can have taken yet, nobody is superfluous.
+    const superfluous = record.slotEpoch === map.epoch ? 0 : Math.max(0, record.inSync.length - map.pool.replicas);
+    return record.inSync.filter(stays).length > superfluous;
+  };
+  return map.slots.every(isHeldByOthers);
 }
 
 /**
- * That a replica is to be added reaches the master late, when that replica was gone meanwhile and joins anew; slowly,
- * so that it lacks what was written without it.
+ * That a replica is to be added reaches the master late: after the replica has gone and begun to join anew, on a slow
+ * disk, so that it still lacks what was written without it.
  */
 export function lateAdd(fault: Fault): Promise<void> {
   const { chance, cluster } = fault;
   const strike = async (primary: SimHost, moment: Moment): Promise<void> => {
     const replica = cluster.hostOf('peer' in moment ? moment.peer : undefined);
-    const lateMs = chance.between(1000, 3500);
+    const lateMs = chance.between(1000, 2000);
     cluster.network.stallTo(primary.name, masterAddress, lateMs);
-    await crash(fault, replica, 700);
+    replica.crash();
+    await fault.sleep(chance.between(200, 700));
+    replica.start();
     replica.syncMs = { leastMs: 20, mostMs: chance.between(50, 300) };
     await fault.sleep(lateMs);
     replica.syncMs = usualSyncMs;

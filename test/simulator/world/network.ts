@@ -144,7 +144,7 @@ export class SimNetwork {
     for (const endpoint of this.#between(from, to)) endpoint.stall(forMs);
   }
 
-  /** The same for those connections alone that it opened to that address. */
+  /** The same for those connections alone that `from` itself opened to the address. */
   stallTo(from: string, address: Address, forMs: number): void {
     for (const endpoint of this.#endpoints) {
       if (endpoint.host === from && endpoint.remoteAddress === address) endpoint.stall(forMs);

@@ -148,12 +148,14 @@ export class World {
 }
 
 let generations = 0;
-let newest: { readonly encoded: Buffer; readonly map: ClusterMap } | undefined;
+let lastDecoded: { readonly encoded: Buffer; readonly map: ClusterMap } | undefined;
 
-/** Many peers in one process are sent the same map. */
+/** Many peers in one process are sent the same map, and share one object. */
 function decodedOnce(payload: Uint8Array): ClusterMap {
-  if (newest?.encoded.equals(payload) !== true) newest = { encoded: Buffer.from(payload), map: decodeMap(payload) };
-  return newest.map;
+  if (lastDecoded?.encoded.equals(payload) !== true) {
+    lastDecoded = { encoded: Buffer.from(payload), map: decodeMap(payload) };
+  }
+  return lastDecoded.map;
 }
 
 /** A peer that does what a test tells it and otherwise answers well. */
