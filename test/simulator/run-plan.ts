@@ -48,6 +48,8 @@ export interface RunOptions {
 /** All slots are whole within so long after the last fault has ended. */
 const wholeWithinMs = 20_000;
 /** Sweeps are changes like any other: they end at different moments on different replicas. */
+/** Of a peer that was cut off until the faults ended, a master may judge only now. */
+const judgedWithinMs = 2000;
 const equalWithinMs = 10_000;
 /** A sweep that met an obstacle is tried again after at most a minute. */
 const sweptWithinMs = 90_000;
@@ -95,7 +97,9 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
         return lost.has(slotOf(name, setting.slots)) || (hasSegments && lost.size > 0);
       }),
     );
-    world.complaints.push(...lossComplaints(cluster, setting.expectsLoss));
+    world.complaints.push(
+      ...(await lasting(cluster, (now) => lossComplaints(now, setting.expectsLoss), judgedWithinMs)),
+    );
     // Else its checks of maps were off for some time.
     if (cluster.monitor.map?.epoch !== cluster.map?.epoch) world.complaints.push('The monitor lost the cluster map');
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));
