@@ -8,7 +8,7 @@ import { timing } from '../../src/core/timing.js';
 import type { Operation } from '../checker/history.js';
 import { judge, nothingAnswered } from '../checker/verdict.js';
 import { deepComplaints, orphanComplaints } from './checks/deep-check.js';
-import { lossComplaints } from './checks/invariants-loss.js';
+import { lossComplaints, reportComplaints } from './checks/invariants-loss.js';
 import { SimCluster } from './cluster.js';
 import { segmentBytes } from './plan/client-worker.js';
 import { Clients } from './plan/clients.js';
@@ -47,9 +47,9 @@ export interface RunOptions {
 
 /** All slots are whole within so long after the last fault has ended. */
 const wholeWithinMs = 20_000;
-/** Sweeps are changes like any other: they end at different moments on different replicas. */
 /** Of a peer that was cut off until the faults ended, a master may judge only now. */
 const judgedWithinMs = 2000;
+/** Sweeps are changes like any other: they end at different moments on different replicas. */
 const equalWithinMs = 10_000;
 /** A sweep that met an obstacle is tried again after at most a minute. */
 const sweptWithinMs = 90_000;
@@ -97,9 +97,8 @@ export async function runPlan(plan: Plan, options: RunOptions = {}): Promise<Pla
         return lost.has(slotOf(name, setting.slots)) || (hasSegments && lost.size > 0);
       }),
     );
-    world.complaints.push(
-      ...(await lasting(cluster, (now) => lossComplaints(now, setting.expectsLoss), judgedWithinMs)),
-    );
+    if (!setting.expectsLoss) world.complaints.push(...lossComplaints(cluster));
+    world.complaints.push(...(await lasting(cluster, reportComplaints, judgedWithinMs)));
     // Else its checks of maps were off for some time.
     if (cluster.monitor.map?.epoch !== cluster.map?.epoch) world.complaints.push('The monitor lost the cluster map');
     world.complaints.push(...(await lasting(cluster, deepComplaints, equalWithinMs)));

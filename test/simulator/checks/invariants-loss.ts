@@ -42,20 +42,26 @@ function goneIn(map: ClusterMap, isGone: (store: StoreId) => boolean): ReadonlyS
   return new Set(map.peers.filter(({ storeId }) => isGone(storeId)).map(({ id }) => id));
 }
 
+/** Whether slots are lost though no disk was that held the last copy. */
+export function lossComplaints({ monitor }: SimCluster): string[] {
+  const isUnexpected = monitor.lostUnexpectedly().size > 0;
+  return isUnexpected ? [`${lossOf(monitor.lostSlots())}, though no disk was lost that held the last one`] : [];
+}
+
 /** Whether the cluster says of exactly the slots that are lost that nobody can serve them. */
-export function lossComplaints(cluster: SimCluster, expectsLoss: boolean): string[] {
-  const { map, status } = cluster;
+export function reportComplaints({ map, status, monitor }: SimCluster): string[] {
   if (map === undefined || status === undefined) return ['The master does not run'];
-  const lost = cluster.monitor.lostSlots();
+  const lost = monitor.lostSlots();
   const complaints: string[] = [];
-  const what = `of slots ${[...lost].join()} no copy is left`;
-  const unexpected = cluster.monitor.lostUnexpectedly();
-  if (unexpected.size > 0 && !expectsLoss) complaints.push(`${what}, though no disk was lost that held the last one`);
   if (status.slots.unavailable !== lost.size) {
-    complaints.push(`The cluster reports ${status.slots.unavailable} slots that nobody serves: ${what}`);
+    complaints.push(`The cluster reports ${status.slots.unavailable} slots that nobody serves: ${lossOf(lost)}`);
   }
   if ((status.health === 'unavailable') !== lost.size > 0) {
-    complaints.push(`The cluster calls itself ${status.health} (${status.reasons.join('; ')}): ${what}`);
+    complaints.push(`The cluster calls itself ${status.health} (${status.reasons.join('; ')}): ${lossOf(lost)}`);
   }
   return complaints;
+}
+
+function lossOf(lost: ReadonlySet<SlotNumber>): string {
+  return lost.size === 0 ? 'no slot is lost' : `of slots ${[...lost].join()} no copy is left`;
 }
