@@ -35,6 +35,18 @@ free_port() {
     console.log(server.address().port); server.close(); });'
 }
 
+# Without a connection: these listeners take only one. Asks the kernel, for half a minute.
+await_listener() { # PORT
+  local socket
+  socket=$(printf ' 0100007F:%04X 00000000:0000 0A ' "$1")
+  for _ in $(seq 300); do
+    if grep -q "$socket" /proc/net/tcp; then return; fi
+    sleep 0.1
+  done
+  echo "Nobody listens on port $1" >&2
+  return 1
+}
+
 start() { # NAME PROGRAM FLAG…
   local name=$1 program=$2
   shift 2
@@ -104,7 +116,7 @@ if command -v socat >/dev/null; then
   port=$(free_port)
   socat -u "TCP-LISTEN:$port,bind=127.0.0.1" "OPEN:$folder/copy.bin,creat" &
   pids[socat]=$!
-  sleep 0.3
+  await_listener "$port"
   began=$(date +%s%N)
   socat -u "FILE:$folder/large.bin" "TCP:127.0.0.1:$port"
   wait "${pids[socat]}"
@@ -116,7 +128,7 @@ if command -v iperf3 >/dev/null; then
   port=$(free_port)
   iperf3 -s -1 -B 127.0.0.1 -p "$port" >/dev/null &
   pids[iperf3]=$!
-  sleep 0.3
+  await_listener "$port"
   iperf3 -c 127.0.0.1 -p "$port" -t 3 -f M |
     awk '/receiver/ { printf "iperf3, loopback: %.0f MB/s\n", $7 * 1048576 / 1000000 }'
   wait "${pids[iperf3]}" || true
