@@ -40,8 +40,9 @@ export interface Terminal {
 export interface LocalSource {
   readonly sizeBytes: number;
   /**
-   * The content in order, once. Before the last piece is handed out the file is looked at again: throws DfsError
-   * `failed` when it is no longer what it was at opening (shrunk, grown or rewritten).
+   * The content in order, once; a piece may be overwritten when the next is asked for. Before the last one is handed
+   * out the file is looked at again: throws DfsError `failed` when it is no longer what it was at opening (shrunk,
+   * grown or rewritten).
    */
   read(): AsyncIterable<Uint8Array>;
   close(): Promise<void>;

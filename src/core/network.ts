@@ -29,8 +29,8 @@ export interface Connection {
   readonly remoteAddress: Address;
   readonly localAddress: Address;
   /**
-   * Queues a frame. `onFlushed` is called when its bytes have left this process, or the connection has closed. The
-   * payload's memory may be used again once the other side has answered: a network within a process copies it.
+   * Queues a frame. `onFlushed` is called when its bytes have left this process, or the connection has closed: from
+   * then on the payload's memory may be used again. A network within a process copies it.
    */
   send(frame: Frame, onFlushed?: () => void): void;
   /** Bytes queued and not yet taken by the other side's reader. */

@@ -2,34 +2,54 @@
  * Memory of large payloads, used again once somebody is certainly done with it.
  *
  * The garbage collector learns late of memory outside its heap: a fast transfer would leave a multiple of what it holds
- * lying about. Whoever gives memory back promises that nothing reads or sends it any more; who does not bother leaves
- * it to the collector.
+ * lying about, and the collector would run for nothing else. Whoever gives memory back promises that nothing reads or
+ * sends it any more; who does not bother leaves it to the collector.
  */
-const keptBytesMax = 32 * 1024 * 1024;
-const keptFromBytes = 1024 * 1024;
+import { assert } from './assert.js';
 
-const keptBySize = new Map<number, Uint8Array[]>();
+const keptBytesMax = 32 * 1024 * 1024;
+const keptFromBytes = 64 * 1024 + 1; // smaller ones lie in the index
+const stepsPerDoubling = 8;
+
+/** What was made here and may be kept. */
+const ours = new WeakSet<ArrayBufferLike>();
+/** In the order in which it was given back. */
+const kept: ArrayBufferLike[] = [];
 let keptBytes = 0;
 
-/** Of this very size, with whatever content; every byte of it is to be written. */
+/** With whatever content: all of it is to be written. No Buffer, whose `slice` does not copy. */
 export function takePayloadMemory(sizeBytes: number): Uint8Array {
-  const kept = sizeBytes < keptFromBytes ? undefined : keptBySize.get(sizeBytes)?.pop();
-  if (kept !== undefined) {
-    keptBytes -= sizeBytes;
-    return kept;
+  if (sizeBytes < keptFromBytes) {
+    // Not cleared first.
+    const { buffer, byteOffset } = Buffer.allocUnsafe(sizeBytes);
+    return new Uint8Array(buffer, byteOffset, sizeBytes);
   }
-  // Not cleared first, and a plain Uint8Array: a Buffer's `slice` would not copy.
-  const buffer = Buffer.allocUnsafe(sizeBytes);
-  return new Uint8Array(buffer.buffer, buffer.byteOffset, sizeBytes);
+  const heldBytes = roundedUp(sizeBytes);
+  const found = kept.findLastIndex((memory) => memory.byteLength === heldBytes);
+  const [memory] = found < 0 ? [] : kept.splice(found, 1);
+  if (memory !== undefined) {
+    keptBytes -= heldBytes;
+    return new Uint8Array(memory, 0, sizeBytes);
+  }
+  const { buffer } = Buffer.allocUnsafeSlow(heldBytes);
+  ours.add(buffer);
+  return new Uint8Array(buffer, 0, sizeBytes);
 }
 
-/** Nothing happens for memory that is small, or part of something else. */
-export function givePayloadMemory(bytes: Uint8Array): void {
-  const sizeBytes = bytes.length;
-  const isWhole = bytes.buffer.byteLength === sizeBytes && !(bytes instanceof Buffer);
-  if (!isWhole || sizeBytes < keptFromBytes || keptBytes + sizeBytes > keptBytesMax) return;
-  const kept = keptBySize.get(sizeBytes);
-  if (kept === undefined) keptBySize.set(sizeBytes, [bytes]);
-  else kept.push(bytes);
-  keptBytes += sizeBytes;
+/**
+ * Takes back what these bytes lie in, all of it; nothing happens when that was not made here, or is small. What was
+ * given back longest ago makes room.
+ */
+export function givePayloadMemory(bytes: Uint8Array | undefined): void {
+  if (bytes === undefined || !ours.has(bytes.buffer)) return;
+  assert(!kept.includes(bytes.buffer), 'Memory is given back once');
+  kept.push(bytes.buffer);
+  keptBytes += bytes.buffer.byteLength;
+  while (keptBytes > keptBytesMax) keptBytes -= kept.shift()?.byteLength ?? 0;
+}
+
+/** So that sizes which differ by less than an eighth share memory. */
+function roundedUp(sizeBytes: number): number {
+  const step = 2 ** Math.floor(Math.log2(sizeBytes)) / stepsPerDoubling;
+  return Math.ceil(sizeBytes / step) * step;
 }

@@ -96,7 +96,8 @@ export interface ByteStore {
   sync(id: FileId): Promise<void>;
   /**
    * Reads up to `length` bytes from `offset`, fewer at the end of the file; undefined when there is no such regular
-   * file (a link, folder or pipe in its place is never followed). Throws DfsError `integrity` on a read error.
+   * file (a link, folder or pipe in its place is never followed). Throws DfsError `integrity` on a read error. The
+   * memory is the caller's, who may give it back (core/payload-memory.ts).
    */
   read(id: FileId, range: { offset: number; length: number }): Promise<Uint8Array | undefined>;
   sizeOf(id: FileId): Promise<number | undefined>;

@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { assert, assertDefined } from '../core/assert.js';
 import { DfsError } from '../core/errors.js';
+import { takePayloadMemory } from '../core/payload-memory.js';
 import type { ByteStore, FileId } from '../core/storage.js';
 import { FolderSync, syncFolder } from './folder-sync.js';
 import {
@@ -220,14 +221,14 @@ function openToRead(path: string): Promise<number | undefined> {
 }
 
 async function readFully(descriptor: number, range: { offset: number; length: number }): Promise<Uint8Array> {
-  const bytes = Buffer.allocUnsafeSlow(range.length);
+  const bytes = takePayloadMemory(range.length);
   let done = 0;
   while (done < bytes.length) {
     const count = await readOnce(descriptor, bytes.subarray(done), range.offset + done);
     if (count === 0) break; // cut shorter meanwhile
     done += count;
   }
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, done); // of a Buffer a `slice` is no copy
+  return done < bytes.length ? bytes.subarray(0, done) : bytes;
 }
 
 function readOnce(descriptor: number, target: Uint8Array, position: number): Promise<number> {

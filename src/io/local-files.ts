@@ -25,6 +25,7 @@ import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DfsError, type ErrorCode } from '../core/errors.js';
 import type { LocalFiles, LocalKind, LocalSource, LocalTarget, WalkedEntry } from '../core/local-machine.js';
+import { givePayloadMemory, takePayloadMemory } from '../core/payload-memory.js';
 
 const pieceBytes = 1024 * 1024;
 
@@ -82,7 +83,7 @@ async function openSource(path: string): Promise<LocalSource> {
   async function* read(): AsyncIterable<Uint8Array> {
     let position = 0;
     while (position < sizeBytes) {
-      const piece = Buffer.allocUnsafeSlow(Math.min(pieceBytes, sizeBytes - position));
+      const piece = takePayloadMemory(Math.min(pieceBytes, sizeBytes - position));
       const { bytesRead } = await handle.read(piece, 0, piece.length, position).catch((error: unknown) => {
         throw toLocalError(error, path);
       });
@@ -90,6 +91,7 @@ async function openSource(path: string): Promise<LocalSource> {
       position += bytesRead;
       if (position === sizeBytes) await assertUnchanged();
       yield piece.subarray(0, bytesRead);
+      givePayloadMemory(piece);
     }
     if (sizeBytes === 0) await assertUnchanged();
   }

@@ -18,6 +18,8 @@ const gatherBlockBytes = 64 * 1024;
 const copiedPayloadBytesMax = 8 * 1024; // below this a copy is cheaper than one more piece in the write
 const writeBytesMax = 512 * 1024;
 const readBufferBytes = 128 * 1024;
+const readInPlaceBytesMax = 256 * 1024;
+const readInPlaceBytesMin = 64 * 1024; // less of a payload is taken along with what comes behind it
 const roomBytes = limits.replyBytesInFlightMax / 2;
 const framesPerTurn = 64; // then others have their turn: no flood on one connection keeps a ping on another waiting
 const endWithinMs = 2000; // the other side has so long to take the last frames and close
@@ -82,6 +84,17 @@ class TcpConnection implements Connection {
   /** The bytes may be overwritten once this returns. */
   take(chunk: Buffer): void {
     this.#decode(() => this.#decoder.push(chunk));
+  }
+
+  /** Where the next bytes may be read into at once: a large payload is under way. */
+  room(): Uint8Array | undefined {
+    const room = this.#decoder.room(readInPlaceBytesMax);
+    return room !== undefined && room.length >= readInPlaceBytesMin ? room : undefined;
+  }
+
+  /** So many bytes were read into the room given last. */
+  takeInPlace(count: number): void {
+    this.#decode(() => this.#decoder.filled(count));
   }
 
   get queuedBytes(): number {
@@ -284,31 +297,34 @@ function listenError(address: Address, error: Error): DfsError {
   return new DfsError('invalid', `Cannot listen on ${address}: ${meaning}`, { cause: error });
 }
 
-/** One buffer for all that arrives: payloads are gathered from it, and nothing else of it is kept. */
-function intoOneBuffer(take: (chunk: Buffer) => void): net.OnReadOpts {
+/** What arrives is read into one buffer, of which nothing is kept; a large payload to where it is going to lie. */
+function readingFor(connection: () => TcpConnection | undefined): net.OnReadOpts {
+  const buffer = Buffer.allocUnsafeSlow(readBufferBytes);
   return {
-    buffer: Buffer.allocUnsafeSlow(readBufferBytes),
-    callback: (count, { buffer }) => {
-      take(Buffer.from(buffer, 0, count));
+    buffer: () => connection()?.room() ?? buffer,
+    callback: (count, target) => {
+      if (target === buffer) connection()?.take(buffer.subarray(0, count));
+      else connection()?.takeInPlace(count);
       return true;
     },
   };
 }
 
 /**
- * An accepted socket that reads into one buffer. Node offers that only to whoever connects: what it accepted allocates
- * 64 KiB for each piece that comes in, which made the collector a third of a peer's work. So a socket made with the
- * option takes over the handle, which Node keeps in a property of no official standing; without that it stays as it is.
+ * An accepted socket that reads into memory of ours. Node offers that only to whoever connects: what it accepted
+ * allocates 64 KiB for each piece that comes in, which made the collector a third of a peer's work. So a socket made
+ * with the option takes over the handle, which Node keeps in a property of no official standing; without that it stays
+ * as it is.
  */
-function withOneBuffer(accepted: net.Socket, take: (chunk: Buffer) => void): net.Socket {
+function readIntoOurs(accepted: net.Socket, connection: () => TcpConnection | undefined): net.Socket {
   const inner = accepted as unknown as { _handle?: unknown };
   const handle = inner._handle;
   if (handle === undefined || handle === null) {
-    return accepted.on('data', take).resume();
+    return accepted.on('data', (chunk) => connection()?.take(chunk)).resume();
   }
   inner._handle = null;
   accepted.destroy();
-  return new net.Socket({ handle, onread: intoOneBuffer(take) } as net.SocketConstructorOpts);
+  return new net.Socket({ handle, onread: readingFor(connection) } as net.SocketConstructorOpts);
 }
 
 async function listen(address: Address, onConnection: OnConnection): ReturnType<Network['listen']> {
@@ -316,7 +332,7 @@ async function listen(address: Address, onConnection: OnConnection): ReturnType<
   const sockets = new Set<net.Socket>();
   const server = net.createServer({ pauseOnConnect: true }, (accepted) => {
     let connection: TcpConnection | undefined;
-    const socket = withOneBuffer(accepted, (chunk) => connection?.take(chunk));
+    const socket = readIntoOurs(accepted, () => connection);
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
     connection = new TcpConnection(socket);
@@ -344,7 +360,7 @@ function connect(
   return new Promise((resolve, reject) => {
     const { host, port } = parseConnectAddress(address);
     let connection: TcpConnection | undefined;
-    const onread = intoOneBuffer((chunk) => connection?.take(chunk));
+    const onread = readingFor(() => connection);
     const socket = net.connect({ host, port, noDelay: true, onread });
     const fail = (message: string, refused: boolean): void => {
       clearTimeout(timer);

@@ -88,6 +88,7 @@ export class CheckpointReads {
         header: { ...(record === undefined ? {} : { record }), size, offset, sums },
         payload: bytes,
         sums,
+        givesMemory: true,
       };
     });
   }

@@ -6,6 +6,7 @@
  */
 import { DfsError, isRefusal, StorageFailure } from '../core/errors.js';
 import { compareVersions, type PeerId, type TimedId } from '../core/ids.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { ReplyOf } from '../protocol/messages.js';
 import type { Comparison } from './comparison.js';
 import type { Copies } from './copies.js';
@@ -47,8 +48,8 @@ export class Commits {
 
   /**
    * Commits one entry with its bytes, and with it entries that belong to the change. The caller holds the key's queue
-   * and has seen the slot serving in this very turn. Refuses `unknown-outcome`, or what a replica refused after every
-   * one has rolled back (F8).
+   * and has seen the slot serving in this very turn. The memory of the content is no longer the caller's. Refuses
+   * `unknown-outcome`, or what a replica refused after every one has rolled back (F8).
    */
   async commit(
     led: LedSlot,
@@ -85,6 +86,8 @@ export class Commits {
       } finally {
         if (staged.value.where === 'file') copies.release(staged.value);
       }
+      // A replica that left meanwhile may still be sent it.
+      if (replication.isHeldByAll) givePayloadMemory(content.bytes);
       const { slotEpoch } = led.record;
       led.probe?.at({ point: 'ownEntryCommitted', slotEpoch, ...facts, ...requestOf(mark) });
       return this.acknowledge(led, first, replication.durableAt, mark);

@@ -10,6 +10,7 @@ import { sameBytes } from '../core/checksum.js';
 import { isRefusal, refuse } from '../core/errors.js';
 import { compareVersions, noVersion, type PeerId, type SlotNumber, type TimedId } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import { CreditPool } from '../protocol/credit.js';
 import {
   decodeIdDigestRows,
@@ -213,6 +214,7 @@ export class Comparison {
         payload: bytes.length === 0 ? undefined : bytes,
         sums: bytes.length === 0 ? undefined : sums,
       });
+      givePayloadMemory(bytes);
       return bytes.length;
     } finally {
       release();

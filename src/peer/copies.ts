@@ -7,6 +7,7 @@ import type { Random } from '../core/environment.js';
 import { DfsError, refuse } from '../core/errors.js';
 import { toHex } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { ByteStore, FileId } from '../core/storage.js';
 import { bodyOf, type Entry, nowhere, type Placed, type StoredEntry } from './entry.js';
 import {
@@ -20,7 +21,7 @@ import {
 } from './segment-file.js';
 
 export interface Blocks {
-  /** Whole blocks, beginning at `offset` of the entry's bytes. */
+  /** Whole blocks, beginning at `offset` of the entry's bytes; nobody else uses their memory. */
   readonly bytes: Uint8Array;
   readonly offset: number;
   /** As stored: the reader at the far end compares. */
@@ -130,6 +131,12 @@ export class Copies {
         return refuse('integrity', `The stored copy is ${read.state}: ${read.reason}`);
       }
     }
+  }
+
+  /** Reads all of it and keeps nothing. Refuses `integrity` when it is not what it should be. */
+  async readBack(entry: StoredEntry): Promise<void> {
+    const { bytes } = await this.readVerified(entry);
+    givePayloadMemory(bytes);
   }
 
   /** All bytes, hashed and compared. Refuses `integrity` when the copy is bad. */

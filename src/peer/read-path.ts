@@ -73,6 +73,7 @@ export class ReadPath {
       },
       payload: blocks.bytes,
       sums: blocks.sums,
+      givesMemory: true,
     };
   }
 
@@ -133,8 +134,8 @@ export class ReadPath {
     const range = within(header, size);
     await request.replyRoom(range.end - range.start);
     try {
-      const blocks = await this.#parts.copies.readBlocks(entry, range);
-      return { header: { size, offset: blocks.offset, sums: blocks.sums }, payload: blocks.bytes, sums: blocks.sums };
+      const { bytes, offset, sums } = await this.#parts.copies.readBlocks(entry, range);
+      return { header: { size, offset, sums }, payload: bytes, sums, givesMemory: true };
     } catch (error) {
       if (isRefusal(error, 'integrity')) this.#parts.damage.found(key);
       throw error;
@@ -175,7 +176,7 @@ export class ReadPath {
     try {
       const { bytes, sums } = await this.#parts.copies.readVerified(found.entry);
       const mark = toWireMark(this.#parts.index.markOf(key, entry.version));
-      return { header: { entry: { ...entry, sums }, ...mark }, payload: bytes, sums };
+      return { header: { entry: { ...entry, sums }, ...mark }, payload: bytes, sums, givesMemory: true };
     } catch (error) {
       // Not tried at once: who asks has a bad copy, too, and two of that kind would ask each other without end.
       if (isRefusal(error, 'integrity')) this.#parts.damage.seen(key);

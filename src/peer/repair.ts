@@ -95,7 +95,7 @@ export class Repair {
     const stored = { ...entry, placed };
     const replace = async (): Promise<boolean> => {
       // The bad copy stays where it is until a good one was read back here: it may be better than none (S7).
-      if (placed.where === 'file') await copies.readVerified(stored);
+      if (placed.where === 'file') await copies.readBack(stored);
       return index.replaceBytes(fence, stored, fetched.mark);
     };
     const replaced = await copies.orDiscard(placed, replace());

@@ -9,6 +9,7 @@ import { refuse } from '../core/errors.js';
 import { compareVersions, type SlotNumber, type Version } from '../core/ids.js';
 import { KeyedQueue } from '../core/keyed-queue.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { Probe } from '../core/probe.js';
 import type { WireEntry } from '../protocol/message-fields.js';
 import { decodeIdRows, encodeIdDigestRows, encodeIdRows, encodeKeyRows } from '../protocol/rows.js';
@@ -92,6 +93,7 @@ export class Replica {
       const [isNew] = await copies.orDiscard(placed, index.write(fence, stored, mark));
       if (isNew === true) copies.release(placed);
       else await copies.discard(placed);
+      givePayloadMemory(request.payload);
       this.#parts.probe?.at({ point: 'replicaCommitted', ...fence, key: first.key, version: first.version });
       return {};
     });
@@ -117,6 +119,7 @@ export class Replica {
       const { sums: _sums, ...entry } = given;
       const mark = markIn(request.header);
       const ignored = await copies.orDiscard(placed, index.settle(fence, key, asOf, { ...entry, placed }, mark));
+      givePayloadMemory(request.payload);
       if (ignored) await copies.discard(placed);
       else copies.release(placed);
       this.#parts.probe?.at({ point: 'settled', slot: fence.slot, key, isIgnored: ignored });
@@ -141,7 +144,7 @@ export class Replica {
     }
     const placed = await copies.stage(entry, request.payload ?? nothing, sums);
     // A copy counts only when it was read back: the source may be dropped on the strength of it (S7).
-    if (placed.where === 'file') await copies.orDiscard(placed, copies.readVerified({ ...entry, placed }));
+    if (placed.where === 'file') await copies.orDiscard(placed, copies.readBack({ ...entry, placed }));
     return placed;
   }
 

@@ -52,6 +52,11 @@ export class Replication {
     return this.#durableAt;
   }
 
+  /** None of it is on its way any more. */
+  get isHeldByAll(): boolean {
+    return this.#durableAt.size === this.#sentTo.size;
+  }
+
   /** Resolves when nothing of it is on its way to the replica any more: a roll-back sent then cannot be overtaken. */
   async answeredBy(peer: PeerId): Promise<void> {
     await this.#asking.get(peer);

@@ -10,6 +10,7 @@ import { blockCount, blockSums, sameBytes, xxh64 } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { type TimedId, timedIdBytes } from '../core/ids.js';
 import { limits } from '../core/limits.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import type { ByteStore, FileId } from '../core/storage.js';
 
 /** Whose bytes a file holds. */
@@ -33,7 +34,7 @@ export type Damaged = { readonly state: 'damaged'; readonly reason: string };
 export type SegmentRead =
   | {
       readonly state: 'ok';
-      /** Whole blocks, the last one as long as the segment has it. */
+      /** Whole blocks, the last one as long as the segment has it; nobody else uses their memory. */
       readonly bytes: Uint8Array;
       /** Where `bytes` begins in the segment: a multiple of the block size. */
       readonly offset: number;
@@ -173,8 +174,9 @@ export async function readHeader(store: ByteStore, id: FileId): Promise<SegmentH
 export async function verifySegment(store: ByteStore, id: FileId, expected: SegmentIdentity): Promise<SegmentVerdict> {
   const read = await readSegment(store, id, expected, { start: 0, end: limits.segmentBytesMax });
   if (read.state !== 'ok') return read;
-  if (!sameBytes(blockSums(read.bytes), read.sums)) return damaged('its bytes do not match their checksums');
-  return { state: 'ok', length: read.bytes.length };
+  const isSound = sameBytes(blockSums(read.bytes), read.sums);
+  givePayloadMemory(read.bytes);
+  return isSound ? { state: 'ok', length: read.bytes.length } : damaged('its bytes do not match their checksums');
 }
 
 const noSums = new Uint8Array(0);

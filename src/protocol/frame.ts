@@ -5,7 +5,7 @@
  * trusts nothing: what breaks the format is a WireViolation, after which the connection must be closed. Only a payload
  * that does not match its checksum is handed on, marked: the stream around it is sound.
  */
-import { assert } from '../core/assert.js';
+import { assert, assertDefined } from '../core/assert.js';
 import { blockCount, foldSums, xxh64 } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { limits } from '../core/limits.js';
@@ -124,6 +124,23 @@ export class FrameDecoder {
     if (offset < chunk.length) this.#leftover.push(Buffer.from(chunk.subarray(offset))); // a copy: see above
   }
 
+  /**
+   * Where the next bytes may be put at once, to be handed over by `filled`: what a payload under way still lacks, up to
+   * `bytesMax`. Undefined when something else comes next.
+   */
+  room(bytesMax: number): Uint8Array | undefined {
+    if (this.#arrival === undefined || this.#paused || this.#leftover.length > 0) return undefined;
+    const { payload, filledBytes } = this.#arrival;
+    return payload.subarray(filledBytes, filledBytes + bytesMax);
+  }
+
+  /** So many bytes came into the room given last. Throws WireViolation. */
+  filled(count: number): void {
+    const arrival = assertDefined(this.#arrival, 'The room of a payload was filled');
+    assert(this.#leftover.length === 0, 'Nothing came before what is in the room');
+    this.#count(arrival, count);
+  }
+
   pause(): void {
     this.#paused = true;
   }
@@ -209,6 +226,12 @@ export class FrameDecoder {
     const { payload } = arrival;
     const count = Math.min(payload.length - arrival.filledBytes, chunk.length - offset);
     payload.set(chunk.subarray(offset, offset + count), arrival.filledBytes);
+    this.#count(arrival, count);
+    return offset + count;
+  }
+
+  #count(arrival: Arrival, count: number): void {
+    const { payload } = arrival;
     const firstBlock = Math.floor(arrival.filledBytes / limits.blockBytes);
     arrival.filledBytes += count;
     this.#receivedPayloadBytes += count;
@@ -223,7 +246,6 @@ export class FrameDecoder {
       const damaged = foldSums(arrival.sums) !== arrival.announcedFold;
       this.#sink.onFrame({ ...arrival.head, payload, sums: arrival.sums, damaged });
     }
-    return offset + count;
   }
 }
 

@@ -9,6 +9,7 @@ import type { Clock, Log, Timer } from '../core/environment.js';
 import { DfsError, isRefusal, refuse, StorageFailure, toDfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 import type { Connection, Frame } from '../core/network.js';
+import { givePayloadMemory } from '../core/payload-memory.js';
 import { timing } from '../core/timing.js';
 import { count, object, optional } from './checks.js';
 import { CreditPool } from './credit.js';
@@ -299,7 +300,7 @@ export class RunningRequests {
       this.#forget(requestId, running);
       return;
     }
-    const { header = {}, payload, sums } = outgoing;
+    const { header = {}, payload, sums, givesMemory } = outgoing;
     const { releaseRoom } = running;
     running.releaseRoom = undefined; // held until the answer has left
     this.#forget(requestId, running);
@@ -311,7 +312,11 @@ export class RunningRequests {
       payload,
       sums,
     } as const;
-    this.#connection.send(frame, releaseRoom);
+    const onFlushed = (): void => {
+      releaseRoom?.();
+      if (givesMemory) givePayloadMemory(payload);
+    };
+    this.#connection.send(frame, releaseRoom || givesMemory ? onFlushed : undefined);
     this.#review();
   }
 

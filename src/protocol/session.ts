@@ -62,6 +62,8 @@ export interface RequestOptions {
 export interface Outgoing {
   readonly header?: object | undefined;
   readonly payload?: Uint8Array | undefined;
+  /** Nobody else uses the memory of the payload: it is given back once the answer has left. */
+  readonly givesMemory?: boolean | undefined;
   /** Block checksums of the payload, when they are known already. */
   readonly sums?: Uint8Array | undefined;
 }

@@ -123,7 +123,7 @@ export const operationMutations: readonly Mutation[] = [
     edits: [
       {
         file: 'src/peer/replica.js',
-        find: `if (placed.where === 'file') await copies.orDiscard(placed, copies.readVerified({ ...entry, placed }));`,
+        find: `if (placed.where === 'file') await copies.orDiscard(placed, copies.readBack({ ...entry, placed }));`,
         replace: '',
       },
     ],

@@ -3,6 +3,7 @@ import type { SlotRecord } from '../../../src/cluster/map.js';
 import { type Deferred, defer } from '../../../src/core/deferred.js';
 import { DfsError } from '../../../src/core/errors.js';
 import type { PeerId } from '../../../src/core/ids.js';
+import { takePayloadMemory } from '../../../src/core/payload-memory.js';
 import { Commits, noContent } from '../../../src/peer/commit.js';
 import type { Comparison } from '../../../src/peer/comparison.js';
 import type { Copies } from '../../../src/peer/copies.js';
@@ -84,6 +85,21 @@ async function codeOf(promise: Promise<unknown>): Promise<string> {
 }
 
 describe('a write', () => {
+  it('gives the memory of its bytes back when none of them is on its way any more, and not before', async () => {
+    const written = async (isLeaving: boolean): Promise<boolean> => {
+      const { led, waiting } = ledSlot();
+      const bytes = takePayloadMemory(7 * 1024 * 1024);
+      const done = commitsOf([]).commits.commit(led, [tombstone(led)], { bytes, sums: new Uint8Array(0) });
+      waiting('p2', 'replicate')?.answer.resolve({});
+      if (isLeaving) led.adopt(record({ slotEpoch: 6, inSync: ['p1', 'p2'] }));
+      else waiting('p3', 'replicate')?.answer.resolve({});
+      await done;
+      return takePayloadMemory(bytes.length).buffer === bytes.buffer;
+    };
+    expect(await written(false)).toBe(true);
+    expect(await written(true)).toBe(false);
+  });
+
   it('S1, F23: is committed when all who are required hold it, and its receipt counts those', async () => {
     const { led, waiting } = ledSlot();
     const { commits, written } = commitsOf([]);
