@@ -7,8 +7,8 @@
 import type { Settled } from './comparison.js';
 import type { LedSlot } from './led-slot.js';
 
-/** Slots compared at once with one replica; bounds their pages. */
-const parallelJoins = 64;
+/** Slots compared at once with one replica: bounds their pages, and what clients feel when hundreds begin to join. */
+const parallelJoins = 16;
 
 interface JoinQueueParts {
   canRun(): boolean;

@@ -48,24 +48,40 @@ const steps = readFileSync(options.steps, 'utf8')
   .map((line) => JSON.parse(line) as Step);
 const complaints: string[] = [];
 
-/** Of those that began in the span; in whole and tenth milliseconds. */
-function latencies(span: { fromMs: number; untilMs: number }): { p50: number; p99: number; perSecond: number } {
+interface Span {
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+interface Latencies {
+  readonly p50: number;
+  readonly p99: number;
+  readonly longest: number;
+  readonly perSecond: number;
+}
+
+/** Of those that began in the span. */
+function latencies(span: Span): Latencies {
   const took = operations
     .filter((operation) => isIn(operation, span) && isAnswered(operation))
     .map(({ calledMs, returnedMs }) => returnedMs - calledMs)
     .sort((a, b) => a - b);
   const at = (share: number): number => took[Math.min(took.length - 1, Math.floor(took.length * share))] ?? 0;
-  return { p50: at(0.5), p99: at(0.99), perSecond: (took.length / (span.untilMs - span.fromMs)) * 1000 };
+  const perSecond = (took.length / (span.untilMs - span.fromMs)) * 1000;
+  return { p50: at(0.5), p99: at(0.99), longest: took.at(-1) ?? 0, perSecond };
 }
 
-function isIn({ calledMs }: Operation, { fromMs, untilMs }: { fromMs: number; untilMs: number }): boolean {
+function isIn({ calledMs }: Operation, { fromMs, untilMs }: Span): boolean {
   return calledMs >= fromMs && calledMs < untilMs;
 }
 
 function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, told, moved }: Step): string {
   const before = latencies({ fromMs: quietFromMs, untilMs: quietUntilMs });
-  const beside = latencies({ fromMs, untilMs });
-  const failed = operations.filter((each) => isIn(each, { fromMs, untilMs }) && !isAnswered(each)).length;
+  // The 99th percentile of the 200 requests of a second is two of them: a short step is looked at for as long as the
+  // quiet before it.
+  const span = { fromMs, untilMs: Math.max(untilMs, fromMs + quietUntilMs - quietFromMs) };
+  const beside = latencies(span);
+  const failed = operations.filter((each) => isIn(each, span) && !isAnswered(each)).length;
   const slowdown = beside.p99 / before.p99;
   const complain = (text: string): void => void complaints.push(`${step}: ${text}`);
   if (failed > 0) complain(`${failed} requests failed`);
@@ -89,6 +105,7 @@ function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, told, moved 
     `${before.p50.toFixed(1)} / ${before.p99.toFixed(1)}`,
     `${beside.p50.toFixed(1)} / ${beside.p99.toFixed(1)}`,
     slowdown.toFixed(2),
+    `${before.longest.toFixed(0)} / ${beside.longest.toFixed(0)}`,
     beside.perSecond.toFixed(0),
   ];
   return `| ${cells.join(' | ')} |`;
@@ -107,6 +124,7 @@ const titles = [
   'p50 / p99 ms before',
   'p50 / p99 ms beside',
   'p99 ratio',
+  'longest ms before / beside',
   'operations/s',
 ];
 console.log(`| ${titles.join(' | ')} |`);

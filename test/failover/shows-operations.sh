@@ -7,7 +7,7 @@
 files=${FILES:-10000}
 bytes=$((files * 200000))
 quiet_s=${DFS_QUIET_SECONDS:-10}
-step_seconds=${DFS_STEP_SECONDS:-300}
+step_seconds=${DFS_STEP_SECONDS:-900}
 replicas=2
 
 # In memory when that leaves most of it free: all copies, those that wait out their quarantine, and as much again.
@@ -121,6 +121,7 @@ stop peer2
 measured 'kill one for good' kill_one until_repaired
 copies=3 && measured 'three copies' ask_copies change_copies
 copies=2 && measured 'two copies' ask_copies change_copies
+sleep "$quiet_s" # a short step is looked at for so long
 stop_workload
 
 lost=$(kept --check 2>"$work/lost.txt") || lost="unknown: $(head -n 1 "$work/lost.txt")"

@@ -37,7 +37,7 @@ function openQueue() {
   return { queue, state, begun, drained, unwanted, ends, end };
 }
 
-it('compares 64 slots at once, first those of which there are the fewest copies', async () => {
+it('compares 16 slots at once, first those of which there are the fewest copies', async () => {
   const { queue, state, begun, end } = openQueue();
   state.isLinkUp = false;
   const twice = Array.from({ length: 70 }, (_, slot) => slotOf(slot, 2));
@@ -46,22 +46,22 @@ it('compares 64 slots at once, first those of which there are the fewest copies'
   expect(begun).toEqual([]);
   state.isLinkUp = true;
   queue.wake();
-  expect(begun).toHaveLength(64);
+  expect(begun).toHaveLength(16);
   expect(begun.slice(0, 10)).toEqual(once.map(({ slot }) => slot));
   await end(once[0] as LedSlot);
-  expect(begun).toHaveLength(65);
+  expect(begun).toHaveLength(17);
 });
 
 it('one that is in step and waits for the master gives its place to another, and is not compared again', async () => {
   const { queue, begun, end } = openQueue();
-  const slots = Array.from({ length: 65 }, (_, slot) => slotOf(slot, 1));
+  const slots = Array.from({ length: 17 }, (_, slot) => slotOf(slot, 1));
   for (const led of slots) queue.add(led);
-  expect(begun).toHaveLength(64);
+  expect(begun).toHaveLength(16);
   queue.onInStep(slots[0] as LedSlot);
-  expect(begun).toHaveLength(65);
+  expect(begun).toHaveLength(17);
   queue.add(slots[0] as LedSlot);
   await end(slots[1] as LedSlot);
-  expect(begun).toHaveLength(65);
+  expect(begun).toHaveLength(17);
 });
 
 it('is busy while slots are compared or wait to be, not while they only wait for the master or a link', async () => {
