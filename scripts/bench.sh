@@ -107,6 +107,7 @@ give_way() { # BYTES of the ballast
     truncate -s "$left" "$folder/ballast"
     sleep 0.1
   done
+  exec sleep infinity
 }
 
 if [ "$(stat -f -c %T "$storage")" = tmpfs ]; then

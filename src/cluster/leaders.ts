@@ -13,7 +13,7 @@
  */
 import { Bug } from '../core/assert.js';
 import type { PeerRecord } from './map.js';
-import { emptyRing, type Ring, stepsTo, tokensOf, tokensOfSlots, withTokens } from './ring.js';
+import { emptyRing, type Ring, ringOf, stepsTo, tokensOf, tokensOfSlots, withTokens } from './ring.js';
 
 export type RingPeer = Pick<PeerRecord, 'tokenAddress' | 'tokenWeight' | 'weight'> & { readonly isPlaced: boolean };
 
@@ -40,16 +40,15 @@ export function leadersOf(peers: readonly RingPeer[], slotCount: number): Uint16
   const weights = peers.map((peer) => (peer.isPlaced ? peer.weight : 0));
   const total = weights.reduce((sum, weight) => sum + weight, 0);
   const bounds = weights.map((weight) => boundsOf((slotCount * weight) / total));
-  const ring = peers.reduce(
-    (before, peer, owner) => (peer.isPlaced ? withTokens(before, { positions: tokensOf(peer), owner }) : before),
-    emptyRing,
-  );
+  const ring = ringOf(peers.map((peer) => (peer.isPlaced ? tokensOf(peer) : noTokens)));
   const starts = tokensOfSlots(ring, slotCount);
   shed(seats, { ring, starts, bounds, order });
   const mayGive = (donor: number): boolean => countAt(seats.counts, donor) > (bounds[donor] as Bounds).least;
   for (const [peer, { least }] of bounds.entries()) take(seats, { peer, upTo: least, mayGive, ring, starts, order });
   return seats.leaders;
 }
+
+const noTokens = new Float64Array(0);
 
 interface Seats {
   /** Index is the slot. */
@@ -58,16 +57,28 @@ interface Seats {
   readonly counts: Uint32Array;
 }
 
+/** Where some joins have led to. */
+interface Joined {
+  readonly joins: readonly Pick<RingPeer, 'tokenAddress' | 'tokenWeight'>[];
+  readonly seats: Seats;
+  readonly ring: Ring;
+}
+
+/** Of the placement before: the next one has most often the same joins, or one more. */
+let lastJoined: Joined | undefined;
+
 /** Who would lead if all of them were placed with the weights they joined with: everybody its share, to one slot. */
 function leadersByJoins(peers: readonly RingPeer[], order: Uint16Array): Seats {
   const slotCount = order.length;
-  const seats: Seats = { leaders: new Uint16Array(slotCount), counts: new Uint32Array(peers.length) };
+  const before = lastJoined !== undefined && isBegunBy(lastJoined, peers, slotCount) ? lastJoined : undefined;
+  const leaders = before?.seats.leaders.slice() ?? new Uint16Array(slotCount);
+  const seats: Seats = { leaders, counts: new Uint32Array(peers.length) };
   // The first one begins with everything, as when a cluster is made.
-  seats.counts[0] = slotCount;
-  let ring = emptyRing;
-  let total = 0;
+  seats.counts.set(before?.seats.counts ?? [slotCount]);
+  let ring = before?.ring ?? emptyRing;
+  let total = before?.joins.reduce((sum, { tokenWeight }) => sum + tokenWeight, 0) ?? 0;
   for (const [peer, { tokenAddress, tokenWeight }] of peers.entries()) {
-    if (tokenWeight === 0) continue;
+    if (tokenWeight === 0 || peer < (before?.joins.length ?? 0)) continue;
     total += tokenWeight;
     ring = withTokens(ring, { positions: tokensOf({ tokenAddress, weight: tokenWeight }), owner: peer });
     const fairCount = (index: number): number => (slotCount * (peers[index] as RingPeer).tokenWeight) / total;
@@ -75,7 +86,15 @@ function leadersByJoins(peers: readonly RingPeer[], order: Uint16Array): Seats {
     const starts = tokensOfSlots(ring, slotCount);
     take(seats, { peer, upTo: Math.floor(fairCount(peer)), mayGive, ring, starts, order });
   }
+  const joins = peers.map(({ tokenAddress, tokenWeight }) => ({ tokenAddress, tokenWeight }));
+  lastJoined = { joins, ring, seats: { leaders: seats.leaders.slice(), counts: seats.counts.slice() } };
   return seats;
+}
+
+function isBegunBy({ joins, seats }: Joined, peers: readonly RingPeer[], slotCount: number): boolean {
+  const isSame = ({ tokenAddress, tokenWeight }: Joined['joins'][number], at: number): boolean =>
+    peers[at]?.tokenAddress === tokenAddress && peers[at].tokenWeight === tokenWeight;
+  return seats.leaders.length === slotCount && joins.every(isSame);
 }
 
 interface Place {

@@ -60,6 +60,14 @@ export function withTokens(ring: Ring, more: { positions: Float64Array; owner: n
   return { positions, owners };
 }
 
+/** The ring of many, each owner's tokens at its index; as if one after the other had come to an empty ring. */
+export function ringOf(tokens: readonly Float64Array[]): Ring {
+  const all = tokens.flatMap((positions, owner) => Array.from(positions, (position) => ({ position, owner })));
+  all.sort((a, b) => a.position - b.position);
+  const positions = Float64Array.from(all, ({ position }) => position);
+  return { positions, owners: Uint16Array.from(all, ({ owner }) => owner) };
+}
+
 /** For each slot the index of the token it goes to. The ring must have a token. */
 export function tokensOfSlots(ring: Ring, slotCount: number): Uint32Array {
   const slotWidth = 2 ** positionBits / slotCount;

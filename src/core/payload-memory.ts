@@ -6,9 +6,10 @@
  * sends it any more; who does not bother leaves it to the collector.
  */
 import { assert } from './assert.js';
+import { limits } from './limits.js';
 
 const keptBytesMax = 32 * 1024 * 1024;
-const keptFromBytes = 64 * 1024 + 1; // smaller ones lie in the index
+const keptFromBytes = limits.inlineBytesMax + 1; // smaller ones lie in the index, and with its entries
 const stepsPerDoubling = 8;
 
 /** What was made here and may be kept. */

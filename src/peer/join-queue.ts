@@ -9,6 +9,8 @@ import type { LedSlot } from './led-slot.js';
 
 /** Slots compared at once with one replica: bounds their pages, and what clients feel when hundreds begin to join. */
 const parallelJoins = 16;
+/** With those of which there is only one copy: they do not wait for others. */
+const parallelWithLone = 64;
 
 interface JoinQueueParts {
   canRun(): boolean;
@@ -46,8 +48,9 @@ export class JoinQueue {
   }
 
   wake(): void {
-    while (this.#comparing.size < parallelJoins && this.#waiting.size > 0 && this.#parts.canRun()) {
+    while (this.#waiting.size > 0 && this.#parts.canRun()) {
       const led = leastCopied(this.#waiting);
+      if (this.#comparing.size >= (copiesOf(led) === 1 ? parallelWithLone : parallelJoins)) return;
       this.#waiting.delete(led);
       if (!this.#parts.isWanted(led)) continue;
       this.#comparing.add(led);
@@ -73,6 +76,9 @@ export class JoinQueue {
 
 /** The first of those with the fewest copies in sync. */
 function leastCopied(slots: Iterable<LedSlot>): LedSlot {
-  const copies = ({ record }: LedSlot): number => record.inSync.length;
-  return [...slots].reduce((least, led) => (copies(led) < copies(least) ? led : least));
+  return [...slots].reduce((least, led) => (copiesOf(led) < copiesOf(least) ? led : least));
+}
+
+function copiesOf({ record }: LedSlot): number {
+  return record.inSync.length;
 }

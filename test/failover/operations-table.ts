@@ -77,10 +77,10 @@ function isIn({ calledMs }: Operation, { fromMs, untilMs }: Span): boolean {
 
 function lineOf({ step, quietFromMs, quietUntilMs, fromMs, untilMs, told, moved }: Step): string {
   const before = latencies({ fromMs: quietFromMs, untilMs: quietUntilMs });
-  // The 99th percentile of the 200 requests of a second is two of them: a short step is looked at for as long as the
-  // quiet before it.
+  // The 99th percentile of the 200 requests of a second is two of them: a short step's is that of as long a time as the
+  // quiet before it. How many were answered is asked of the step alone: a standstill must show.
   const span = { fromMs, untilMs: Math.max(untilMs, fromMs + quietUntilMs - quietFromMs) };
-  const beside = latencies(span);
+  const beside = { ...latencies(span), perSecond: latencies({ fromMs, untilMs }).perSecond };
   const failed = operations.filter((each) => isIn(each, span) && !isAnswered(each)).length;
   const slowdown = beside.p99 / before.p99;
   const complain = (text: string): void => void complaints.push(`${step}: ${text}`);

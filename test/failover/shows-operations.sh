@@ -7,7 +7,7 @@
 files=${FILES:-10000}
 bytes=$((files * 200000))
 quiet_s=${DFS_QUIET_SECONDS:-10}
-step_seconds=${DFS_STEP_SECONDS:-900}
+step_seconds=${DFS_STEP_SECONDS:-$((60 + files / 15))}
 replicas=2
 
 # In memory when that leaves most of it free: all copies, those that wait out their quarantine, and as much again.
@@ -28,7 +28,7 @@ kept() {
     --versions "$work/versions.json" --files "$files" --bytes "$bytes" "$@"
 }
 (kept)
-start_workload --writers 8 --readers 4 --rate 22 --names 200 --sizes 4000
+start_workload --writers 8 --readers 4 --rate 22 --names 200 --sizes 4000 --seconds $((6 * step_seconds))
 wait_settled
 
 # On this machine, too, are all the daemons: what commands do must not be taken for what the cluster does.
@@ -117,11 +117,12 @@ killed=$(id_of peer4)
 measured 'join a sixth' start_sixth join_sixth
 measured 'drain one' ask_drain drain
 measured 'remove it' ask_remove remove
+sleep "$quiet_s" # a short step is looked at for so long
 stop peer2
 measured 'kill one for good' kill_one until_repaired
 copies=3 && measured 'three copies' ask_copies change_copies
 copies=2 && measured 'two copies' ask_copies change_copies
-sleep "$quiet_s" # a short step is looked at for so long
+sleep "$quiet_s"
 stop_workload
 
 lost=$(kept --check 2>"$work/lost.txt") || lost="unknown: $(head -n 1 "$work/lost.txt")"

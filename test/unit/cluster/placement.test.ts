@@ -231,15 +231,34 @@ describe('speed', () => {
     { peerCount: 5, slotCount: 1024, mostMs: 50 },
     { peerCount: 100, slotCount: 16_384, mostMs: 1000 },
   ])('$peerCount peers and $slotCount slots are placed within $mostMs ms', ({ peerCount, slotCount, mostMs }) => {
-    const peers = peerRecords(peerCount);
-    wantedPlacement(peers, slotCount, 2);
-    const durations = Array.from({ length: 3 }, () => {
+    const timed = (count: number): number => {
       const startMs = performance.now();
-      wantedPlacement(peers, slotCount, 2);
+      wantedPlacement(peerRecords(count), slotCount, 2);
       return performance.now() - startMs;
+    };
+    const rounds = Array.from({ length: 4 }, () => {
+      wantedPlacement(peerRecords(1), 16, 2); // another cluster: nothing of this one is remembered
+      return { allMs: timed(peerCount), oneMoreMs: timed(peerCount + 1) };
     });
-    expect(Math.min(...durations)).toBeLessThan(mostMs);
-    console.log(`${peerCount} peers, ${slotCount} slots: ${Math.min(...durations).toFixed(0)} ms`);
+    const [allMs, oneMoreMs] = (['allMs', 'oneMoreMs'] as const).map((each) => Math.min(...rounds.map((r) => r[each])));
+    expect(allMs).toBeLessThan(mostMs);
+    console.log(
+      `${peerCount} peers, ${slotCount} slots: ${allMs?.toFixed(0)} ms; one more: ${oneMoreMs?.toFixed(0)} ms`,
+    );
+  });
+
+  test('what was placed before is remembered, and changes nothing', () => {
+    const fraction = seededFractions(5);
+    const peers = randomPeers(12, fraction).map((peer) => ({ ...peer, weight: 0.5 + fraction() }));
+    const first = (count: number): readonly PeerRecord[] => peers.slice(0, count);
+    const counts = peers.map((_, at) => at + 1);
+    const upwards = counts.map((count) => wantedPlacement(first(count), 256, 2));
+    const downwards = counts.reverse().map((count) => wantedPlacement(first(count), 256, 2));
+    expect(downwards.reverse()).toEqual(upwards);
+    const others = peers.map((peer, at) => (at === 4 ? peerRecord(99) : peer));
+    const afterOthers = [others, first(12), first(5)].map((each) => wantedPlacement(each, 256, 2));
+    expect(afterOthers.slice(1)).toEqual([upwards[11], upwards[4]]);
+    expect(afterOthers[0]).not.toEqual(upwards[11]);
   });
 });
 

@@ -37,7 +37,16 @@ function openQueue() {
   return { queue, state, begun, drained, unwanted, ends, end };
 }
 
-it('compares 16 slots at once, first those of which there are the fewest copies', async () => {
+it('compares 16 slots at once, and with those of which there is one copy 64', () => {
+  const { queue, begun } = openQueue();
+  for (let slot = 0; slot < 70; slot++) queue.add(slotOf(slot, 2));
+  expect(begun).toHaveLength(16);
+  for (let slot = 100; slot < 170; slot++) queue.add(slotOf(slot, 1));
+  expect(begun).toHaveLength(64);
+  expect(begun.slice(16).every((slot) => slot >= 100)).toBe(true);
+});
+
+it('compares first those slots of which there are the fewest copies', async () => {
   const { queue, state, begun, end } = openQueue();
   state.isLinkUp = false;
   const twice = Array.from({ length: 70 }, (_, slot) => slotOf(slot, 2));
@@ -54,7 +63,7 @@ it('compares 16 slots at once, first those of which there are the fewest copies'
 
 it('one that is in step and waits for the master gives its place to another, and is not compared again', async () => {
   const { queue, begun, end } = openQueue();
-  const slots = Array.from({ length: 17 }, (_, slot) => slotOf(slot, 1));
+  const slots = Array.from({ length: 17 }, (_, slot) => slotOf(slot, 2));
   for (const led of slots) queue.add(led);
   expect(begun).toHaveLength(16);
   queue.onInStep(slots[0] as LedSlot);
