@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DfsError } from '../../src/core/errors.js';
 import { ConnectFailure } from '../../src/core/network.js';
+import { givePayloadMemory, takePayloadMemory } from '../../src/core/payload-memory.js';
 import { systemClock } from '../../src/io/clock.js';
 import { tcpNetwork } from '../../src/io/tcp.js';
 import { openSession, type Session } from '../../src/protocol/session.js';
@@ -45,6 +46,24 @@ describe('a session over TCP', () => {
       expect(server.pool.usedBytes + server.pool.smallBytes).toBe(0);
     },
   );
+
+  test('carries nobody else’s bytes in memory that is used again', async () => {
+    server.serve = async ({ payload = new Uint8Array(0) }) => {
+      const answer = takePayloadMemory(payload.length);
+      answer.set(payload);
+      givePayloadMemory(payload);
+      return { header: stored, payload: answer, givesMemory: true };
+    };
+    const carry = async (sender: number): Promise<void> => {
+      const payload = new Uint8Array(100_000 + 20_000 * (sender % 8)).fill(sender + 1);
+      for (let round = 0; round < 4; round++) {
+        const answer = await session.request('put-segment', putSegment, { payload });
+        expect(Buffer.compare(answer.payload ?? new Uint8Array(0), payload)).toBe(0);
+        givePayloadMemory(answer.payload);
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, (_, sender) => carry(sender)));
+  });
 
   test('serves a request that stands right behind the answer to hello', async () => {
     const asked = new Promise((resolve) => {

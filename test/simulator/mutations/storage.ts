@@ -50,6 +50,22 @@ export const storageMutations: readonly Mutation[] = [
     focus: { ...powerCuts, faults: ['lose-index', 'flap', 'lose-index', 'crash'] },
   },
   {
+    name: 'memory-given-back-too-early',
+    rules: ['S5'],
+    breaks:
+      'The memory of what is being written is given back before it is on the disk: other bytes come to lie in it.',
+    edits: [
+      {
+        file: 'src/peer/replica.js',
+        find: 'const placed = await copies.stage(entry, request.payload ?? nothing, sums);\n            this',
+        replace:
+          'const staging = copies.stage(entry, request.payload ?? nothing, sums); givePayloadMemory(request.payload); ' +
+          'request = { ...request, payload: undefined }; const placed = await staging;\n            this',
+      },
+    ],
+    focus: { actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }] },
+  },
+  {
     name: 'entry-before-its-bytes',
     rules: ['S1'],
     breaks: 'An entry is committed while the file with its bytes is still being written.',

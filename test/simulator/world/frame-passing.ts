@@ -4,6 +4,7 @@
  */
 import { blockSums, foldSums, sameBytes } from '../../../src/core/checksum.js';
 import type { Frame } from '../../../src/core/network.js';
+import { takePayloadMemory } from '../../../src/core/payload-memory.js';
 import { packPlain } from '../../../src/protocol/codec.js';
 import { frameHeadBytes, writeHead } from '../../../src/protocol/frame.js';
 import type { Seeded } from '../../contract/seeded.js';
@@ -32,10 +33,12 @@ export interface Batch {
 export function copyFrame(frame: Frame): Frame {
   const { type, kind, requestId } = frame;
   const header = copyPlain(frame.header) as Header;
-  const payload = frame.payload && new Uint8Array(frame.payload); // a Buffer’s `slice` would be no copy
-  if (payload === undefined || payload.length === 0) {
+  if (frame.payload === undefined || frame.payload.length === 0) {
     return { type, kind, requestId, header, payload: undefined, sums: undefined };
   }
+  // As the real ones do: who gives it back too early sees it overwritten.
+  const payload = takePayloadMemory(frame.payload.length);
+  payload.set(frame.payload);
   const sums = blockSums(payload);
   const damaged = frame.sums !== undefined && !sameBytes(frame.sums, sums);
   return { type, kind, requestId, header, payload, sums, damaged };

@@ -281,7 +281,8 @@ export class MemoryDisk {
   ): Promise<void> {
     if (world.isDead()) return never();
     if (this.files.has(id)) throw new Bug(`File ${id} exists already: ids are never reused`);
-    const file = { bytes: new Uint8Array(Buffer.concat(parts)), modifiedAtMs: world.wallMs() };
+    const content = Buffer.concat(parts);
+    const file = { bytes: new Uint8Array(content), modifiedAtMs: world.wallMs() };
     if (this.spoils?.(file.bytes) === true) file.bytes[file.bytes.length - 1] = (file.bytes.at(-1) ?? 0) ^ 1;
     const folder = this.#folderOf(id);
     const fault = this.#takeFault('fileFault');
@@ -294,6 +295,7 @@ export class MemoryDisk {
     folder.link(id, file, world.nowMs());
     if (!this.skips.fileSync) await pause(world, (world.fileSyncMs ?? world.syncMs)());
     if (world.isDead()) return never();
+    if (!content.equals(Buffer.concat(parts))) throw new Bug(`What is written to file ${id} changes meanwhile`);
     this.#contents.written(file);
     if (fault === 'failure') throw new StorageFailure('The file could not be synced');
     if (!this.skips.fileSync) this.#contents.synced(file);

@@ -2,7 +2,14 @@ import { describe, expect, test } from 'vitest';
 import { boundsOf } from '../../../src/cluster/leaders.js';
 import type { PeerRecord } from '../../../src/cluster/map.js';
 import { leastMovedCopies, type Placement, wantedPlacement } from '../../../src/cluster/placement.js';
-import { emptyRing, stepsTo, tokensOf, tokensOfSlots, withTokens } from '../../../src/cluster/ring.js';
+import {
+  emptyRing,
+  ringOf as ringAtOnce,
+  stepsTo,
+  tokensOf,
+  tokensOfSlots,
+  withTokens,
+} from '../../../src/cluster/ring.js';
 import { peerRecord, peerRecords, seededFractions } from './fixtures.js';
 import { movedCopies } from './least-moves.js';
 
@@ -45,6 +52,11 @@ describe('ring', () => {
     expect([...merged.owners].filter((owner) => owner === 1)).toHaveLength(128);
     const one = withTokens(emptyRing, { positions: Float64Array.of(5), owner: 0 });
     expect([...withTokens(one, { positions: Float64Array.of(5), owner: 1 }).owners]).toEqual([0, 1]);
+  });
+
+  test('the ring of many is as if they had come one after the other, also where tokens are equal', () => {
+    const peers = [...peerRecords(7), peerRecord(3), peerRecord(9, { weight: 0 }), peerRecord(1, { weight: 2 })];
+    expect(ringAtOnce(peers.map(tokensOf))).toEqual(ringOf(peers));
   });
 
   test('a peer has 128 tokens per unit of weight, from the address it first joined with', () => {
@@ -242,6 +254,7 @@ describe('speed', () => {
     });
     const [allMs, oneMoreMs] = (['allMs', 'oneMoreMs'] as const).map((each) => Math.min(...rounds.map((r) => r[each])));
     expect(allMs).toBeLessThan(mostMs);
+    if (peerCount === 100) expect(oneMoreMs).toBeLessThan((allMs ?? 0) / 2);
     console.log(
       `${peerCount} peers, ${slotCount} slots: ${allMs?.toFixed(0)} ms; one more: ${oneMoreMs?.toFixed(0)} ms`,
     );
@@ -249,16 +262,22 @@ describe('speed', () => {
 
   test('what was placed before is remembered, and changes nothing', () => {
     const fraction = seededFractions(5);
-    const peers = randomPeers(12, fraction).map((peer) => ({ ...peer, weight: 0.5 + fraction() }));
+    const peers = randomPeers(12, fraction).map((peer, at) => {
+      const weight = [1, 0, 0.5, 2][at % 4] ?? 1;
+      return { ...peer, weight, tokenWeight: weight };
+    });
     const first = (count: number): readonly PeerRecord[] => peers.slice(0, count);
     const counts = peers.map((_, at) => at + 1);
     const upwards = counts.map((count) => wantedPlacement(first(count), 256, 2));
     const downwards = counts.reverse().map((count) => wantedPlacement(first(count), 256, 2));
     expect(downwards.reverse()).toEqual(upwards);
-    const others = peers.map((peer, at) => (at === 4 ? peerRecord(99) : peer));
-    const afterOthers = [others, first(12), first(5)].map((each) => wantedPlacement(each, 256, 2));
-    expect(afterOthers.slice(1)).toEqual([upwards[11], upwards[4]]);
-    expect(afterOthers[0]).not.toEqual(upwards[11]);
+    for (const other of [peerRecord(99), { ...(peers[4] as PeerRecord), tokenWeight: 3 }]) {
+      const others = peers.map((peer, at) => (at === 4 ? other : peer));
+      const afterOthers = [others, first(12), first(5)].map((each) => wantedPlacement(each, 256, 2));
+      expect(afterOthers.slice(1)).toEqual([upwards[11], upwards[4]]);
+      expect(afterOthers[0]).not.toEqual(upwards[11]);
+    }
+    expect(wantedPlacement(first(5), 128, 2)).toHaveLength(128);
   });
 });
 
