@@ -252,7 +252,7 @@ export class MasterLink {
     const { log } = this.#parts.environment;
     // It goes on for a while: its surplus copies are dropped only once others have confirmed theirs (F15).
     if (isRefusal(error, 'removed')) log.error({ master: address }, `${error.message}. ${error.advice ?? ''}`);
-    else if (isRefusal(error, 'not-ready', 'conflict'))
+    else if (isRefusal(error, 'not-ready', 'conflict', 'wrong-cluster', 'wrong-identity'))
       log.warn({ master: address }, `${error.message}. ${error.advice ?? 'It goes on asking'}`);
     else log.warn({ master: address, error: error.message }, 'the master does not answer; trying on');
   }

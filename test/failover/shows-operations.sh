@@ -35,14 +35,19 @@ wait_settled
 dfs() { (run_at client nice -n 19 "$checkout/bin/dfs" --cache "$work/cache" "$@"); }
 clock() { nice -n 19 node "$programs/clock.js"; }
 
+# A long step has more events than the master keeps.
+run_at client nice -n 19 "$checkout/bin/dfs" --cache "$work/cache-events" events --follow --json >"$work/events.jsonl" &
+pid_of[events]=$!
+
 last_event() { dfs events --json | tail -n 1 | field .seq; }
 
 # copied_since SEQ: what the peers say that they copied, as {"copies":…,"bytes":…}.
 copied_since() {
-  dfs events --json --after "$1" | node -e "
+  node -e "
     let [copies, bytes] = [0, 0];
-    for (const line of require('fs').readFileSync(0, 'utf8').trim().split('\n')) {
-      const { kind, slots, data } = JSON.parse(line);
+    for (const line of require('fs').readFileSync('$work/events.jsonl', 'utf8').trim().split('\n')) {
+      const { seq, kind, slots, data } = JSON.parse(line);
+      if (seq <= $1) continue;
       if (kind === 'copies-made') bytes += data.copiedBytes;
       if (kind === 'copy-added') copies += slots.length;
     }
@@ -123,6 +128,7 @@ measured 'kill one for good' kill_one until_repaired
 copies=3 && measured 'three copies' ask_copies change_copies
 copies=2 && measured 'two copies' ask_copies change_copies
 sleep "$quiet_s"
+end_with TERM events
 stop_workload
 
 lost=$(kept --check 2>"$work/lost.txt") || lost="unknown: $(head -n 1 "$work/lost.txt")"

@@ -59,8 +59,9 @@ export const storageMutations: readonly Mutation[] = [
         file: 'src/peer/replica.js',
         find: 'const placed = await copies.stage(entry, request.payload ?? nothing, sums);\n            this',
         replace:
-          'const staging = copies.stage(entry, request.payload ?? nothing, sums); givePayloadMemory(request.payload); ' +
-          'request = { ...request, payload: undefined }; const placed = await staging;\n            this',
+          'const staging = copies.stage(entry, request.payload ?? nothing, sums); ' +
+          'givePayloadMemory(request.payload); request = { ...request, payload: undefined }; ' +
+          'const placed = await staging;\n            this',
       },
     ],
     focus: { actions: [{ kind: 'put', sizeBytes: 70_000 }, { kind: 'get' }] },

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { defer } from '../../../src/core/deferred.js';
-import { refuse } from '../../../src/core/errors.js';
+import { DfsError, refuse } from '../../../src/core/errors.js';
 import { timing } from '../../../src/core/timing.js';
 import type { Change } from '../../../src/peer/change-lane.js';
 import { ClusterClock } from '../../../src/peer/cluster-clock.js';
@@ -27,7 +27,7 @@ async function joined() {
   const environment = { clock, random, network, log };
   const sessions: Session[] = [];
   let joins = 0;
-  let isRemoved = false;
+  let refusal: DfsError | undefined;
   await network.listen('master:7420', (connection) =>
     acceptSession(environment, connection, {
       onHello: (_hello, session) => {
@@ -46,7 +46,7 @@ async function joined() {
           return { header: {} };
         }
         if (request.name === 'join') joins += 1;
-        if (request.name === 'join' && isRemoved) refuse('removed', 'p1 was removed', { advice: 'Stop it' });
+        if (request.name === 'join' && refusal !== undefined) throw refusal;
         if (request.name !== 'join') return { header: { epoch: map.epoch } };
         return { header: { clusterId: map.clusterId, peerId: 'p1' }, payload: encodeMap(map) };
       },
@@ -71,12 +71,12 @@ async function joined() {
   link.start();
   await clock.advance(1);
   expect(link.isConnected).toBe(true);
-  const remove = (): void => {
-    isRemoved = true;
-    sessions.at(-1)?.close('It was removed');
+  const refuseIt = (error: DfsError): void => {
+    refusal = error;
+    sessions.at(-1)?.close('It was refused');
   };
   return {
-    ...{ log, remove, clock, link, batches, answering, reports },
+    ...{ log, refuseIt, clock, link, batches, answering, reports },
     joins: () => joins,
     slotsOf: () => batches.map((batch) => batch.map(({ slot }) => slot)),
   };
@@ -149,13 +149,23 @@ it('a closed link refuses what it is asked: who asks until it is so would ask fo
 });
 
 it('a removed peer says so once, in words, and asks only now and then again', async () => {
-  const { clock, link, log, remove: removePeer, joins } = await joined();
-  removePeer();
+  const { clock, link, log, refuseIt, joins } = await joined();
+  refuseIt(new DfsError('removed', 'p1 was removed', { advice: 'Stop it' }));
   await clock.advance(timing.helloRetryMs + 10);
   const before = joins();
   for (let step = 0; step < 10; step++) await clock.advance(timing.removedRetryMs / 5);
   expect(joins() - before).toBe(2);
   const said = log.lines.filter(({ level }) => level === 'error');
   expect(said).toMatchObject([{ message: 'p1 was removed. Stop it' }]);
+  link.close();
+});
+
+it('S9: a peer that another master refuses goes on asking, and says once what to do', async () => {
+  const { clock, link, log, refuseIt, joins } = await joined();
+  refuseIt(new DfsError('wrong-identity', 'p1 joined by a map that is lost', { advice: 'Start it empty' }));
+  await clock.advance(30 * timing.helloRetryMs);
+  expect(joins()).toBeGreaterThan(20);
+  const said = log.lines.filter(({ level }) => level === 'warn' || level === 'error');
+  expect(said).toMatchObject([{ level: 'warn', message: 'p1 joined by a map that is lost. Start it empty' }]);
   link.close();
 });
