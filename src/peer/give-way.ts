@@ -14,11 +14,11 @@ import type { PeerId } from '../core/ids.js';
 /** One larger than this goes alone. */
 const batchBytes = 128 * 1024;
 /** A rest, in times that a batch took: on a host with processors to spare, and on one that is crowded. */
-const restShares = { least: 2, most: 28 };
+const restShares = { least: 2, most: 20 };
 /** The most where there is only one copy: it must not be the only one for long. */
 const loneRestShare = 5;
 /** So crowded that clients would wait for what copying takes (`cpuPressure`). */
-const crowded = 0.14;
+const crowded = 0.1;
 /** Longer rests would follow from a slow disk or an obstacle, which say nothing about what clients feel. */
 const longestRestMs = 1000;
 /** So long after its last request a client is taken to be at work. */

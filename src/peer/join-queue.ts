@@ -7,10 +7,8 @@
 import type { Settled } from './comparison.js';
 import type { LedSlot } from './led-slot.js';
 
-/** Slots compared at once with one replica: bounds their pages, and what clients feel when hundreds begin to join. */
-const parallelJoins = 16;
-/** With those of which there is only one copy: they do not wait for others. */
-const parallelWithLone = 64;
+/** Slots compared at once with one replica; bounds their pages. */
+const parallelJoins = 64;
 
 interface JoinQueueParts {
   canRun(): boolean;
@@ -48,9 +46,8 @@ export class JoinQueue {
   }
 
   wake(): void {
-    while (this.#waiting.size > 0 && this.#parts.canRun()) {
+    while (this.#comparing.size < parallelJoins && this.#waiting.size > 0 && this.#parts.canRun()) {
       const led = leastCopied(this.#waiting);
-      if (this.#comparing.size >= (copiesOf(led) === 1 ? parallelWithLone : parallelJoins)) return;
       this.#waiting.delete(led);
       if (!this.#parts.isWanted(led)) continue;
       this.#comparing.add(led);
@@ -76,9 +73,6 @@ export class JoinQueue {
 
 /** The first of those with the fewest copies in sync. */
 function leastCopied(slots: Iterable<LedSlot>): LedSlot {
-  return [...slots].reduce((least, led) => (copiesOf(led) < copiesOf(least) ? led : least));
-}
-
-function copiesOf({ record }: LedSlot): number {
-  return record.inSync.length;
+  const copies = ({ record }: LedSlot): number => record.inSync.length;
+  return [...slots].reduce((least, led) => (copies(led) < copies(least) ? led : least));
 }
