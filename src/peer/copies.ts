@@ -21,7 +21,7 @@ import {
 } from './segment-file.js';
 
 export interface Blocks {
-  /** Whole blocks, beginning at `offset` of the entry's bytes; nobody else uses their memory. */
+  /** Whole blocks, beginning at `offset` of the entry's bytes. What was read from a file nobody else has in memory. */
   readonly bytes: Uint8Array;
   readonly offset: number;
   /** As stored: the reader at the far end compares. */

@@ -108,7 +108,8 @@ export class Uploads {
     const dueMs = state.sinceMs + this.#parts.replacedGraceMs;
     if (nowMs < dueMs) return dueMs;
     const led = this.#parts.leadership.led(this.#parts.index.slotOf(entry.key));
-    if (led === undefined) return undefined;
+    // Its term ended meanwhile: the next primary may have looked already, and thought the upload was live.
+    if (led === undefined) return nowMs + askTimeoutMs;
     const removed = await this.#parts.commits.removeEverywhere(led, entry);
     return removed ? undefined : nowMs + askTimeoutMs;
   }
@@ -169,10 +170,16 @@ export class Uploads {
     }
   }
 
-  /** As primary of a segment. Refused until all named segments are gone, so that the hint comes again. */
+  /**
+   * As serving primary of the segments: what others lack may be elsewhere. Refused until all of them are gone, so that
+   * the hint comes again.
+   */
   async onHint(request: Incoming<'sweep-hint'>): Promise<Outgoing> {
-    const { bucket, name, uploadId, indexes } = request.header;
+    const { slot, bucket, name, uploadId, indexes } = request.header;
     for (const index of indexes) {
+      if (this.#parts.leadership.led(slot)?.phase !== 'serving') {
+        throw new DfsError('not-ready', `Slot ${slot} is not served here`);
+      }
       const found = this.#parts.index.lookup(keyOfSegment(uploadId, index));
       if (found.state === 'absent') continue;
       const isStill = found.state === 'damaged' || (await this.#sweepIfVoid(found.entry, bucket, name)) !== undefined;

@@ -134,7 +134,7 @@ export class FrameDecoder {
     return payload.subarray(filledBytes, filledBytes + bytesMax);
   }
 
-  /** So many bytes came into the room given last. Throws WireViolation. */
+  /** So many bytes came into the room given last. */
   filled(count: number): void {
     const arrival = assertDefined(this.#arrival, 'The room of a payload was filled');
     assert(this.#leftover.length === 0, 'Nothing came before what is in the room');
