@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The figures of the README, measured here: a master and two peers with their defaults and `dfs bench` on one machine,
-# each row beside what the machine can do at most; then the memory and CPU that one large file takes, in and out.
+# each row beside what the machine can do at most; then the memory and CPU that one large file takes, in and out, with
+# two copies, with one, and with three on as many peers.
 #   scripts/bench.sh [FOLDER]     FOLDER: where the data lies (/dev/shm; for a disk, a folder on it)
-#   FILES=10000 LARGE=1G RUNS=3 SIZES=4K,64K IN_FLIGHT=1,16,64: what `dfs bench` is asked for
+#   FILES=10000 LARGE=1G RUNS=3 SIZES=4K,64K IN_FLIGHT=1,16,64 CLIENTS=1,16,256: what `dfs bench` is asked for
 # Shows socat, iperf3 and fio too, where they are installed.
 set -euo pipefail
 storage=$(realpath "${1:-/dev/shm}")
@@ -59,7 +60,7 @@ cpu_ticks() { awk '{ print $14 + $15 }' "/proc/$1/stat"; }
 
 ticks_of_daemons() {
   local name sum=0
-  for name in master peer-1 peer-2; do sum=$((sum + $(cpu_ticks "${pids[$name]}"))); done
+  for name in "${daemons[@]}"; do sum=$((sum + $(cpu_ticks "${pids[$name]}"))); done
   echo "$sum"
 }
 
@@ -67,7 +68,7 @@ ticks_of_daemons() {
 sample() { # PID
   local name
   while kill -0 "$1" 2>/dev/null; do
-    for name in master peer-1 peer-2; do echo "$name $(anon_mb "${pids[$name]}")"; done
+    for name in "${daemons[@]}"; do echo "$name $(anon_mb "${pids[$name]}")"; done
     echo "dfs $(anon_mb "$1")"
     sleep 0.1
   done
@@ -122,19 +123,34 @@ fi
 master="127.0.0.1:$(free_port)"
 export DFS_MASTER=$master DFS_CACHE="$scratch/cache"
 start master dfs-master --listen "$master"
-for peer in 1 2; do start "peer-$peer" dfs-peer --listen "127.0.0.1:$(free_port)" --master "$master"; done
+daemons=(master)
+add_peer() { # NAME
+  start "$1" dfs-peer --listen "127.0.0.1:$(free_port)" --master "$master"
+  daemons+=("$1")
+}
+add_peer peer-1
+add_peer peer-2
 bin/dfs status --wait healthy --timeout 60 >/dev/null
 
 echo "Node $(node --version), $(nproc) cores, data in $storage ($(stat -f -c %T "$storage")), two copies, fsync on"
-for name in master peer-1 peer-2; do echo "$name idle: $(anon_mb "${pids[$name]}") MB RssAnon"; done
+for name in "${daemons[@]}"; do echo "$name idle: $(anon_mb "${pids[$name]}") MB RssAnon"; done
 bin/dfs bench --files "${FILES:-10000}" --large "$large" --runs "${RUNS:-3}" --sizes "${SIZES:-4K,64K}" \
-  --in-flight "${IN_FLIGHT:-1,16,64}" --limits "$folder" 2>"$scratch/bench.log"
+  --in-flight "${IN_FLIGHT:-1,16,64}" --clients "${CLIENTS:-1,16,256}" --limits "$folder" 2>"$scratch/bench.log"
 
 head -c "$largeBytes" /dev/urandom >"$folder/large.bin"
-weigh "send $large" bin/dfs --quiet send "$folder/large.bin"
-weigh "receive $large" bin/dfs --quiet receive large.bin -o "$folder/back.bin"
-cmp "$folder/large.bin" "$folder/back.bin"
-rm "$folder/back.bin"
+in_and_out() { # COPIES, in words
+  weigh "send $large, $1" bin/dfs --quiet send "$folder/large.bin"
+  weigh "receive $large, $1" bin/dfs --quiet receive large.bin -o "$folder/back.bin"
+  cmp "$folder/large.bin" "$folder/back.bin"
+  rm "$folder/back.bin"
+  bin/dfs --quiet rm large.bin
+}
+in_and_out 'two copies'
+bin/dfs --quiet set replicas 1 --yes --wait >/dev/null
+in_and_out 'one copy'
+add_peer peer-3
+bin/dfs --quiet set replicas 3 --wait >/dev/null
+in_and_out 'three copies'
 
 megabytes() { awk -v bytes="$largeBytes" -v ns="$1" 'BEGIN { printf "%.0f MB/s\n", bytes / ns * 1000 }'; }
 if command -v socat >/dev/null; then

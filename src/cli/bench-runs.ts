@@ -15,10 +15,14 @@ export interface BenchOptions {
   readonly sizes: readonly number[];
   /** Operations under way at the same time, for each row. */
   readonly inFlight: readonly number[];
+  /** How many clients ask at the same time, each for one small file after the other, for each row. */
+  readonly clients: readonly number[];
   readonly files: number;
   readonly largeBytes: number;
   readonly runs: number;
   readonly signal: AbortSignal;
+  /** One more client, with connections of its own; closed by whoever made it. */
+  readonly connect: () => Promise<FileClient>;
   /** `dfs send -` in a process of its own: stores the bytes under the name, in the same bucket. */
   readonly sendAlone: (name: string, bytes: Uint8Array) => Promise<void>;
 }
@@ -31,11 +35,13 @@ export interface Spread {
 
 export interface BenchRow {
   /** `start`: `dfs send` of a small file as a process of its own, the cluster map remembered. */
-  readonly work: 'put' | 'get' | 'delete' | 'send' | 'receive' | 'list' | 'start';
+  readonly work: 'put' | 'get' | 'mixed' | 'delete' | 'send' | 'receive' | 'list' | 'start';
   /** Of one file; of a listing undefined. */
   readonly sizeBytes?: number;
   /** Of small files only. */
   readonly inFlight?: number;
+  /** Where it was not one client that had them in flight, but so many. */
+  readonly clients?: number;
   readonly unit: 'operations' | 'bytes' | 'names' | 'processes';
   /** Over the runs. */
   readonly perSecond: Spread;
@@ -43,6 +49,8 @@ export interface BenchRow {
   readonly p50Ms?: number;
   readonly p99Ms?: number;
 }
+
+type SmallWork = 'put' | 'get' | 'mixed' | 'delete';
 
 /** What one run took: how many units in how long, and each operation. */
 interface Run {
@@ -76,6 +84,7 @@ export class Bench {
         for (const row of await this.#smallFiles(sizeBytes, atOnce)) await onRow(row);
       }
     }
+    for (const row of await this.#manyClients()) await onRow(row);
     for (const row of await this.#largeFile()) await onRow(row);
     await onRow(await this.#listing());
     await onRow(await this.#start());
@@ -89,32 +98,59 @@ export class Bench {
     });
   }
 
-  async #smallFiles(sizeBytes: number, inFlight: number): Promise<readonly BenchRow[]> {
-    const runs = { put: [] as Run[], get: [] as Run[], delete: [] as Run[] };
-    const { signal } = this.#options;
-    for (let run = 0; run <= this.#options.runs; run++) {
-      const files = this.#files(sizeBytes, `${sizeBytes}-${inFlight}-${run}`);
-      const put = await this.#timed(files, inFlight, async ({ name, content }) => {
-        await this.#client.put(name, content(), { signal });
-      });
-      const get = await this.#timed([...files].reverse(), inFlight, async ({ name, content }) => {
-        const file = await this.#client.get(name, { signal });
-        mustBeEqual(name, await file.bytes(), content());
-      });
-      const gone = await this.#timed(files, inFlight, async ({ name }) => {
-        await this.#client.delete(name, { signal });
-      });
-      if (run === 0) continue;
-      runs.put.push(put);
-      runs.get.push(get);
-      runs.delete.push(gone);
+  #smallFiles(sizeBytes: number, inFlight: number): Promise<readonly BenchRow[]> {
+    const works = ['put', 'get', 'mixed', 'delete'] as const;
+    return this.#small({ works, sizeBytes, of: `${sizeBytes}-${inFlight}` }, Array(inFlight).fill(this.#client));
+  }
+
+  /** Of the smallest files: with many clients it is their number that is measured. */
+  async #manyClients(): Promise<readonly BenchRow[]> {
+    const rows: BenchRow[] = [];
+    const all: FileClient[] = [];
+    const sizeBytes = Math.min(...this.#options.sizes);
+    for (const count of this.#options.clients) {
+      while (all.length < count) all.push(await this.#options.connect());
+      const works = ['put', 'get'] as const;
+      const measured = await this.#small({ works, sizeBytes, of: `clients-${count}` }, all.slice(0, count));
+      rows.push(...measured.map((row) => ({ ...row, clients: count })));
     }
-    const row = (work: 'put' | 'get' | 'delete'): BenchRow => ({
-      ...{ work, sizeBytes, inFlight, unit: 'operations' },
-      perSecond: spread(runs[work]),
-      ...percentiles(runs[work]),
-    });
-    return [row('put'), row('get'), row('delete')];
+    return rows;
+  }
+
+  /** `askers`: who asks at the same time, each for one file after the other. */
+  async #small(
+    { works, sizeBytes, of }: { works: readonly SmallWork[]; sizeBytes: number; of: string },
+    askers: readonly FileClient[],
+  ): Promise<readonly BenchRow[]> {
+    const runs = new Map<SmallWork, Run[]>(works.map((work) => [work, []]));
+    for (let run = 0; run <= this.#options.runs; run++) {
+      const files = this.#files(sizeBytes, `${of}-${run}`);
+      for (const work of works) {
+        const took = await this.#timed(work === 'get' ? [...files].reverse() : files, askers, this.#taskOf(work));
+        if (run > 0) runs.get(work)?.push(took);
+      }
+    }
+    return [...runs].map(([work, measured]) => ({
+      ...{ work, sizeBytes, inFlight: askers.length, unit: 'operations' },
+      perSecond: spread(measured),
+      ...percentiles(measured),
+    }));
+  }
+
+  #taskOf(work: SmallWork): Task {
+    const { signal } = this.#options;
+    const put: Task = async (client, { name, content }) => void (await client.put(name, content(), { signal }));
+    const get: Task = async (client, { name, content }) => {
+      const file = await client.get(name, { signal });
+      mustBeEqual(name, await file.bytes(), content());
+    };
+    let turn = 0;
+    return {
+      ...{ put, get },
+      delete: async (client: FileClient, { name }: SmallFile) => void (await client.delete(name, { signal })),
+      // A put of what is there already, then a get, and so on (YCSB's workload A).
+      mixed: (client: FileClient, file: SmallFile) => (turn++ % 2 === 0 ? put : get)(client, file),
+    }[work];
   }
 
   async #largeFile(): Promise<readonly BenchRow[]> {
@@ -189,14 +225,20 @@ export class Bench {
     }));
   }
 
-  async #timed(files: readonly SmallFile[], atOnce: number, task: (file: SmallFile) => Promise<void>): Promise<Run> {
+  async #timed(files: readonly SmallFile[], askers: readonly FileClient[], task: Task): Promise<Run> {
     const operationsMs: number[] = [];
     const fromMs = this.#clock.monotonicMs();
-    await forEachBounded(files, atMost(atOnce), async (file) => {
-      const calledMs = this.#clock.monotonicMs();
-      await task(file);
-      operationsMs.push(this.#clock.monotonicMs() - calledMs);
-    });
+    let next = 0;
+    const askAll = async (client: FileClient): Promise<void> => {
+      for (let file = files[next++]; file !== undefined; file = files[next++]) {
+        const calledMs = this.#clock.monotonicMs();
+        await task(client, file);
+        operationsMs.push(this.#clock.monotonicMs() - calledMs);
+      }
+    };
+    const all = await Promise.allSettled(askers.map((client) => askAll(client).finally(() => (next = files.length))));
+    const failed = all.find(({ status }) => status === 'rejected');
+    if (failed?.status === 'rejected') throw failed.reason;
     return { units: files.length, tookMs: this.#clock.monotonicMs() - fromMs, operationsMs };
   }
 
@@ -206,6 +248,8 @@ export class Bench {
     return { units, tookMs: this.#clock.monotonicMs() - fromMs, operationsMs: [] };
   }
 }
+
+type Task = (client: FileClient, file: SmallFile) => Promise<void>;
 
 interface SmallFile {
   readonly name: string;

@@ -27,6 +27,11 @@ const options = {
   inFlight: listOption('n,…', 'how many operations at the same time (1,16,64)', (text) =>
     parseCount(text, { min: 1, max: atOnceMax }),
   ),
+  clients: listOption(
+    'n,…',
+    'also how many clients, each with one operation at a time, for the smallest size',
+    (text) => parseCount(text, { min: 1, max: atOnceMax }),
+  ),
   files: countOption('n', 'small files of each row (1000)', { min: 1, max: 1_000_000 }),
   large: { takes: 'bytes', about: 'size of the large file, 0 for none (256M)', parse: parseBytes },
   limits: textOption('folder', 'show beside each row what this machine can do at most, with files below this folder'),
@@ -47,10 +52,12 @@ async function measure(context: Context, _operands: readonly string[], given: Gi
   const wanted: BenchOptions = {
     sizes: given.sizes ?? [4096, 65_536],
     inFlight: given.inFlight ?? [1, 16, 64],
+    clients: given.clients ?? [],
     files: given.files ?? 1000,
     largeBytes: given.large ?? 256 * 1024 * 1024,
     runs: given.runs ?? 3,
     signal: context.interrupted,
+    connect: () => context.connectAnew(),
     sendAlone: (name, bytes) => sendAlone(context, name, bytes),
   };
   const limits = given.limits === undefined ? undefined : new BenchLimits(await context.limitsOf(given.limits), wanted);
@@ -100,12 +107,13 @@ function toTable(rows: readonly Row[], paint: Paint): string {
   return [paint.bold(head), ...lines].join('\n');
 }
 
-function cellsOf({ work, sizeBytes, inFlight, unit, perSecond, p50Ms, p99Ms, limit }: Row): readonly string[] {
+function cellsOf(row: Row): readonly string[] {
+  const { work, sizeBytes, inFlight, clients, unit, perSecond, p50Ms, p99Ms, limit } = row;
   const rate = (value: number): string =>
     unit === 'bytes' ? `${(value / 1e6).toFixed(0)} MB` : value.toFixed(value < 100 ? 1 : 0);
   return [
     sizeBytes === undefined ? work : `${work} ${formatBytes(sizeBytes)}`,
-    inFlight?.toString() ?? '',
+    clients === undefined ? (inFlight?.toString() ?? '') : `${clients} clients`,
     ...[perSecond.median, perSecond.min, perSecond.max].map(rate),
     p50Ms?.toFixed(1) ?? '',
     p99Ms?.toFixed(1) ?? '',

@@ -23,6 +23,8 @@ export interface Context {
   readonly interrupted: AbortSignal;
   /** The client of these settings, connected once; with other places, one for them. The program closes them. */
   connect(places?: { readonly masters: readonly Address[]; readonly cacheDir?: string }): Promise<FileClient>;
+  /** One more client of these settings, with connections of its own. The program closes it. */
+  connectAnew(): Promise<FileClient>;
   /** How the cluster of these settings looks from here, and this machine itself; answers also when nothing works. */
   examine(): Promise<{ readonly cluster: Examination; readonly here: Here }>;
   /** What this machine can do at most with files below a folder. */

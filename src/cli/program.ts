@@ -235,6 +235,7 @@ function toRun({ command, operands, options }: GivenCommand, world: World): Run 
         },
         examine: () => Promise.race([world.examine(settings), interruption.thrown]),
         connect: (places) => Promise.race([clients.connect(places), interruption.thrown]),
+        connectAnew: () => Promise.race([clients.connectAnew(), interruption.thrown]),
       };
       return await Promise.race([command.run(context, operands, options), interruption.graceOver]);
     } catch (problem) {
@@ -273,7 +274,7 @@ function listenForInterruption(world: World, graceMs: number): Interruption {
   return { signal, thrown, graceOver, stopListening };
 }
 
-/** The connections a command has asked for, each made once. */
+/** The connections a command has asked for. */
 class Clients {
   readonly #world: World;
   readonly #settings: Settings;
@@ -288,12 +289,15 @@ class Clients {
   connect(places: Partial<Settings> = {}): Promise<FileClient> {
     const settings = { ...this.#settings, ...places };
     const key = settings.masters.join();
-    const client = this.#open.get(key) ?? this.#world.connect(settings);
+    const client = this.#open.get(key) ?? this.connectAnew(settings);
     this.#open.set(key, client);
-    client.then(
-      (connected) => this.#connected.add(connected),
-      () => this.#open.delete(key), // a failed attempt may be made again
-    );
+    client.catch(() => this.#open.delete(key)); // a failed attempt may be made again
+    return client;
+  }
+
+  async connectAnew(settings: Settings = this.#settings): Promise<FileClient> {
+    const client = await this.#world.connect(settings);
+    this.#connected.add(client);
     return client;
   }
 

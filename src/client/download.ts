@@ -5,7 +5,7 @@
  * window, each found by the upload id in that record, so a version replaced meanwhile is read on or ends with `gone`,
  * and never mixes with another. A whole file's checksum is compared before its last piece is handed out.
  */
-import { runningXxh64 } from '../core/checksum.js';
+import { runningXxh64, xxh64 } from '../core/checksum.js';
 import { DfsError, refuse, toDfsError } from '../core/errors.js';
 import { limits } from '../core/limits.js';
 import { givePayloadMemory } from '../core/payload-memory.js';
@@ -158,9 +158,7 @@ async function* reusing(pieces: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8
 
 /** The sum of the only block is the checksum of the whole. */
 function checkSmall({ record, bytes }: Head): void {
-  const checksum = runningXxh64();
-  checksum.update(bytes);
-  if (bytes.length !== record.size || checksum.digest() !== checksumOf(record)) throw wholeMismatch(record);
+  if (bytes.length !== record.size || xxh64(bytes) !== checksumOf(record)) throw wholeMismatch(record);
 }
 
 function wholeMismatch({ name }: WireFileRecord): DfsError {

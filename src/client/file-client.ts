@@ -213,7 +213,9 @@ export class FileClient {
       limit,
       patience: this.newPatience(options),
     });
-    for await (const row of listing.rows()) yield toListEntry(this.bucketName, row);
+    for await (const rows of listing.pages()) {
+      for (const row of rows) yield toListEntry(this.bucketName, row);
+    }
   }
 
   async locate(name: string, options: CallOptions = {}): Promise<Location> {

@@ -3,7 +3,8 @@
  *
  * Each source stands for some slots and where it has got to. When its primary cannot answer for them (it died, they
  * moved), the slots are divided anew among the primaries of a newer map, each going on from the same place; so no name
- * is left out and none comes twice. Entries are current one by one, not a picture of one moment.
+ * is left out and none comes twice. Entries are current one by one, not a picture of one moment. While the caller takes
+ * one page, the next of each source is on its way.
  */
 import type { PeerRecord } from '../cluster/map.js';
 import type { DfsError } from '../core/errors.js';
@@ -16,8 +17,9 @@ import type { Patience } from './patience.js';
 import type { RoutingTable } from './routing.js';
 import type { SlotCaller } from './slot-caller.js';
 
-/** Rows of all sources together that are asked for at once: bounds memory in a large cluster. */
-const rowsAheadMax = 16_000;
+/** Rows of all sources together, in hand or asked for: bounds memory in a large cluster. */
+const rowsAheadMax = 32_000;
+const pagesOfSource = 2; // one in hand, one on its way
 const pageRowsMin = 50;
 
 export interface ListingOptions {
@@ -28,13 +30,20 @@ export interface ListingOptions {
   readonly patience: Patience;
 }
 
-/** The names of some slots, from `after` on. */
+interface Page {
+  readonly rows: readonly ListRow[];
+  readonly more: boolean;
+}
+
+/** The names of some slots: `rows` up to `after`, those before `next` taken. */
 interface Source {
   readonly slots: readonly number[];
   after: string;
   rows: readonly ListRow[];
   next: number;
   isExhausted: boolean;
+  /** The page behind `after`, asked for before it is needed; resolves to nothing when that failed. */
+  ahead: Promise<Page | undefined> | undefined;
 }
 
 interface Share {
@@ -52,16 +61,18 @@ export class Listing {
     this.#options = options;
   }
 
-  async *rows(): AsyncGenerator<ListRow> {
+  /** All rows in order, as many at once as are at hand. */
+  async *pages(): AsyncGenerator<readonly ListRow[]> {
     const { patience, after, limit } = this.#options;
     const table = this.#caller.view.table ?? (await this.#caller.view.known(patience, this.#about()));
     const all = Array.from(table.map.slots, (_, slot) => slot);
     this.#sources = [newSource(all, after)];
-    for (let yielded = 0; yielded < limit; yielded++) {
-      await this.#fillAll(limit - yielded);
-      const row = this.#takeFirst();
-      if (row === undefined) return;
-      yield row;
+    for (let left = limit; left > 0; ) {
+      await this.#fillAll(left);
+      const rows = this.#takeFirst(left);
+      if (rows.length === 0) return;
+      left -= rows.length;
+      yield rows;
     }
   }
 
@@ -69,23 +80,29 @@ export class Listing {
     return `Listing bucket ${this.#options.bucket}`;
   }
 
-  #takeFirst(): ListRow | undefined {
-    let first: Source | undefined;
-    let firstRow: ListRow | undefined;
-    for (const source of this.#sources) {
-      const row = source.rows[source.next];
-      if (row === undefined) continue;
-      if (firstRow !== undefined && compareUtf8(firstRow.name, row.name) <= 0) continue;
-      first = source;
-      firstRow = row;
+  /** The next rows of all sources, until one of them has none in hand and may have more. */
+  #takeFirst(rowsMax: number): readonly ListRow[] {
+    const taken: ListRow[] = [];
+    while (taken.length < rowsMax) {
+      let first: Source | undefined;
+      let firstRow: ListRow | undefined;
+      for (const source of this.#sources) {
+        const row = source.rows[source.next];
+        if (row === undefined) continue;
+        if (firstRow !== undefined && compareUtf8(firstRow.name, row.name) <= 0) continue;
+        first = source;
+        firstRow = row;
+      }
+      if (first === undefined || firstRow === undefined) break;
+      taken.push(firstRow);
+      first.next += 1;
+      if (isEmpty(first)) break;
     }
-    if (first !== undefined) first.next += 1;
-    return firstRow;
+    return taken;
   }
 
   /** Every source has a row in hand or has no more; sources are divided anew until it is so. */
   async #fillAll(wantedRows: number): Promise<void> {
-    const isEmpty = (source: Source): boolean => !source.isExhausted && source.next >= source.rows.length;
     if (!this.#sources.some(isEmpty)) return;
     const { patience } = this.#options;
     if (patience.isCancelled) patience.check(this.#about());
@@ -97,8 +114,8 @@ export class Listing {
       const empty = this.#sources.filter(isEmpty);
       const full = this.#sources.filter((source) => !isEmpty(source));
       const divided = empty.flatMap((source) => divide(source, table));
-      const rowsMax = pageRows(wantedRows, divided.length);
-      const failures = await Promise.all(divided.map((part) => this.#fill(part, rowsMax)));
+      const rowsMax = pageRows(full.length + divided.length);
+      const failures = await Promise.all(divided.map((part) => this.#fill(part, { wantedRows, rowsMax })));
       this.#sources = [...full, ...divided.map(({ source }) => source)].filter((source) => !isSpent(source));
       const failure = failures.find((error) => error !== undefined);
       if (failure === undefined) continue;
@@ -108,33 +125,46 @@ export class Listing {
     }
   }
 
-  /** Fetches the source's next page; returns what went wrong, leaving the source as it was. */
-  async #fill({ source, primary }: DividedSource, rowsMax: number): Promise<AttemptFailure | undefined> {
-    const { bucket, prefix, patience } = this.#options;
-    const slot = source.slots[0];
-    if (primary === undefined || slot === undefined) return this.#caller.noPrimary(slot ?? 0);
+  /** Gives the source its next page; returns what went wrong, leaving the source as it was. */
+  async #fill(
+    { source, primary }: DividedSource,
+    { wantedRows, rowsMax }: { wantedRows: number; rowsMax: number },
+  ): Promise<AttemptFailure | undefined> {
+    if (primary === undefined) return this.#caller.noPrimary(source.slots[0] ?? 0);
+    const { ahead } = source;
+    source.ahead = undefined;
     try {
-      const { header, payload } = await this.#caller.once({
-        name: 'list',
-        target: { address: primary.address, peerId: primary.id },
-        lane: 'small',
-        slot,
-        term: this.#caller.view.table?.routeOfSlot(slot).term,
-        patience,
-        about: this.#about(),
-        header: () => ({ bucket, prefix, after: source.after, limit: rowsMax, slots: bitmapOf(source.slots) }),
-      });
-      source.rows = payload === undefined ? [] : decodeListRows(payload);
+      const page = (await ahead) ?? (await this.#fetch(source, primary, Math.min(wantedRows, rowsMax)));
+      source.rows = page.rows;
       source.next = 0;
-      source.after = source.rows.at(-1)?.name ?? source.after;
-      source.isExhausted = !header.more;
-      patience.progress();
+      source.after = page.rows.at(-1)?.name ?? source.after;
+      source.isExhausted = !page.more;
+      this.#options.patience.progress();
+      const nextRows = Math.min(wantedRows - page.rows.length, rowsMax);
+      if (page.more && nextRows > 0) source.ahead = this.#fetch(source, primary, nextRows).catch(() => undefined);
       return undefined;
     } catch (error) {
       if (!(error instanceof AttemptFailure)) throw error;
       if (isBroken(error.error)) this.#caller.view.suspect(primary.id);
       return error;
     }
+  }
+
+  /** The page behind `after`. Throws AttemptFailure. */
+  async #fetch({ slots, after }: Source, primary: PeerRecord, rowsMax: number): Promise<Page> {
+    const { bucket, prefix, patience } = this.#options;
+    const slot = slots[0] ?? 0;
+    const { header, payload } = await this.#caller.once({
+      name: 'list',
+      target: { address: primary.address, peerId: primary.id },
+      lane: 'small',
+      slot,
+      term: this.#caller.view.table?.routeOfSlot(slot).term,
+      patience,
+      about: this.#about(),
+      header: () => ({ bucket, prefix, after, limit: rowsMax, slots: bitmapOf(slots) }),
+    });
+    return { rows: payload === undefined ? [] : decodeListRows(payload), more: header.more };
   }
 
   /** Throws when the listing is over; else the last thing that went wrong. */
@@ -158,11 +188,16 @@ interface DividedSource {
 }
 
 function newSource(slots: readonly number[], after: string): Source {
-  return { slots, after, rows: [], next: 0, isExhausted: false };
+  return { slots, after, rows: [], next: 0, isExhausted: false, ahead: undefined };
 }
 
-function isSpent(source: Source): boolean {
-  return source.isExhausted && source.next >= source.rows.length;
+/** It has no row in hand and may have more. */
+function isEmpty({ isExhausted, next, rows }: Source): boolean {
+  return !isExhausted && next >= rows.length;
+}
+
+function isSpent({ isExhausted, next, rows }: Source): boolean {
+  return isExhausted && next >= rows.length;
 }
 
 /** One source for each primary that holds some of the slots now; the same one when nothing has changed. */
@@ -187,9 +222,9 @@ function divide(source: Source, table: RoutingTable): DividedSource[] {
   return divided;
 }
 
-function pageRows(wantedRows: number, sources: number): number {
-  const share = Math.max(pageRowsMin, Math.floor(rowsAheadMax / Math.max(1, sources)));
-  return Math.max(1, Math.min(wantedRows, share, limits.listPageRowsMax));
+function pageRows(sources: number): number {
+  const share = Math.floor(rowsAheadMax / pagesOfSource / Math.max(1, sources));
+  return Math.min(Math.max(pageRowsMin, share), limits.listPageRowsMax);
 }
 
 /** Bit 0 of byte 0 is slot 0. */

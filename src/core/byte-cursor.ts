@@ -75,15 +75,19 @@ export class ByteWriter {
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const shortTextBytes = 256; // ASCII up to this length, most names, is read sooner without the decoder
 
 export class ByteReader {
   readonly #bytes: Uint8Array;
+  /** The same bytes. */
+  readonly #buffer: Buffer;
   readonly #what: string;
   #offset = 0;
 
   /** `what` names the bytes in refusals: "The cluster map". */
   constructor(bytes: Uint8Array, what: string) {
     this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength); // a Buffer's slice is no copy
+    this.#buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#what = what;
   }
 
@@ -134,6 +138,9 @@ export class ByteReader {
   text(bytesMax: number): string {
     const length = this.varint(bytesMax);
     const start = this.#take(length);
+    if (length <= shortTextBytes && this.#isAscii(start, start + length)) {
+      return this.#buffer.toString('latin1', start, start + length);
+    }
     try {
       return utf8.decode(this.#bytes.subarray(start, start + length));
     } catch (error) {
@@ -144,6 +151,11 @@ export class ByteReader {
   /** Refuses bytes left over. */
   finish(): void {
     if (this.remaining > 0) refuse('invalid', `${this.#what} has ${this.remaining} bytes too many`);
+  }
+
+  #isAscii(start: number, end: number): boolean {
+    for (let at = start; at < end; at++) if ((this.#bytes[at] as number) >= 0x80) return false;
+    return true;
   }
 
   #take(count: number): number {

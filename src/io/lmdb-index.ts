@@ -23,6 +23,7 @@ import {
 import { syncFolder } from './folder-sync.js';
 import { GroupCommit, type Ran, WriteFault } from './group-commit.js';
 import { checkIndexFile, noteSuspicion, suspicionPathOf } from './lmdb-check.js';
+import { copyOf, plain, take } from './lmdb-rows.js';
 import { isAbsence, toStorageFailure, toWriteError } from './system-errors.js';
 
 export interface IndexOptions {
@@ -43,8 +44,16 @@ const keyBytesMax = 1978; // LMDB's for pages of 4 KiB: two keys must fit a page
 // MDB_PAGE_NOTFOUND, MDB_CORRUPTED, MDB_INVALID
 const damageCodes: ReadonlySet<number> = new Set([-30797, -30796, -30793]);
 const fullBelowBytes = 4 * 1024 * 1024; // a disk with less is full, whatever reserve was asked for
-// Batching by turns makes a promise of its own, whose rejection nobody could handle.
-const alike = { noSubdir: true, overlappingSync: false, eventTurnBatching: false } as const;
+const alike = {
+  noSubdir: true,
+  overlappingSync: false,
+  // Batching by turns makes a promise of its own, whose rejection nobody could handle.
+  eventTurnBatching: false,
+  // So many free pages are kept in memory, where each commit goes through all of them: the library's 50,000 and 75,000
+  // make a commit of a few entries cost several times what it writes.
+  maxFreeSpaceToLoad: 1000,
+  maxFreeSpaceToRetain: 4000,
+} as const;
 const mapBytes = 2 ** 40; // reserved addresses only: bounds the index, costs nothing until used
 
 /** Makes a new index at `path`, in whose place nothing is. Resolves when it is durable. */
@@ -167,6 +176,8 @@ function openEnvironment(path: string, options: IndexOptions): LmdbIndex {
 class TableReader implements IndexReader {
   readonly #path: string;
   readonly #tables: Tables;
+  /** What the library reads single values into, again and again. */
+  #target: Uint8Array = new Uint8Array(0);
 
   constructor(path: string, tables: Tables) {
     this.#path = path;
@@ -176,9 +187,17 @@ class TableReader implements IndexReader {
   get(table: IndexTable, key: Uint8Array): Uint8Array | undefined {
     checkKey(key);
     return this.#reading(() => {
-      const value = this.#tables[table].getBinary(key);
-      return value && plain(value);
+      const found = this.#tables[table].getBinaryFast(key);
+      return found && this.#copyOf(found);
     });
+  }
+
+  /** A small array of one's own lies on the engine's heap, which the library's own copy does not. */
+  #copyOf({ buffer, byteOffset, length }: Uint8Array): Uint8Array {
+    if (this.#target.buffer !== buffer || this.#target.byteOffset !== byteOffset || this.#target.length < length) {
+      this.#target = new Uint8Array(buffer, byteOffset);
+    }
+    return this.#target.slice(0, length);
   }
 
   range(table: IndexTable, options: RangeOptions): readonly (readonly [key: Uint8Array, value: Uint8Array])[] {
@@ -357,32 +376,8 @@ class BodyTransaction implements IndexTransaction {
   }
 }
 
-/** The library hands out Buffers, whose `slice` does not copy: whoever changes one would change the other. */
-function plain(bytes: Uint8Array): Uint8Array {
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-}
-
-function copyOf(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes);
-}
-
 function checkKey(key: Uint8Array): void {
   assert(key.length > 0 && key.length <= keyBytesMax, `A key has 1 to ${keyBytesMax} bytes, not ${key.length}`);
-}
-
-function take<Row, Item>(
-  rows: Iterable<Row>,
-  of: { toItem: (row: Row) => Item; sizeOf: (row: Row) => number; bytesMax?: number },
-): Item[] {
-  const items: Item[] = [];
-  const bytesMax = of.bytesMax ?? Infinity;
-  let bytes = 0;
-  for (const row of rows) {
-    items.push(of.toItem(row));
-    bytes += of.sizeOf(row);
-    if (bytes >= bytesMax) break;
-  }
-  return items;
 }
 
 function toRange({ from, to, limit, reverse = false }: RangeOptions): LmdbRangeOptions {

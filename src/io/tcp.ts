@@ -250,6 +250,8 @@ class TcpConnection implements Connection {
     this.#isWriting = false;
     if (this.#closed) return;
     this.#flushedBytes += sizeBytes;
+    // All that was gathered has left: the block is written from its beginning again.
+    if (this.#pieces.length === 0 && this.#blockStart === this.#blockEnd) this.#blockStart = this.#blockEnd = 0;
     while (this.#flushes[0] !== undefined && this.#flushes[0].atBytes <= this.#flushedBytes)
       this.#flushes.shift()?.call();
     if (this.queuedBytes <= roomBytes) this.#wakeDrained();

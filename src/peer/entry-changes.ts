@@ -31,6 +31,7 @@ import {
   type Lookup,
   nameBytesOfKey,
   placedSize,
+  type RecordBody,
   type StoredEntry,
 } from './entry.js';
 import {
@@ -92,15 +93,15 @@ export function addAmounts(a: Amounts, b: Amounts, sign = 1): Amounts {
   };
 }
 
-function amountsOf(entry: StoredEntry | undefined): Amounts {
+/** `record`: the entry's body, when it is a record. */
+function amountsOf(entry: StoredEntry | undefined, record = recordOf(entry)): Amounts {
   if (entry === undefined) return noAmounts;
-  const isFile = entry.kind === 'record';
-  return {
-    entries: 1,
-    files: isFile ? 1 : 0,
-    logicalBytes: isFile ? bodyOf(entry, 'record').size : 0,
-    storedBytes: placedSize(entry.placed),
-  };
+  const [files, logicalBytes] = record === undefined ? [0, 0] : [1, record.size];
+  return { entries: 1, files, logicalBytes, storedBytes: placedSize(entry.placed) };
+}
+
+function recordOf(entry: StoredEntry | undefined): RecordBody | undefined {
+  return entry?.kind === 'record' ? bodyOf(entry, 'record') : undefined;
 }
 
 /** hash(key, version): what an entry adds to the digest of its bucket. */
@@ -132,7 +133,7 @@ type SealedTable = 'names' | 'ids' | 'id-digests' | 'digests' | 'files' | 'sweep
 interface DigestChange {
   readonly place: Place;
   readonly before: DigestRow;
-  readonly now: DigestRow;
+  now: DigestRow;
 }
 
 /** One transaction's view of the index, with every change of an entry kept consistent. */
@@ -140,7 +141,7 @@ export class EntryChanges {
   readonly #slotCount: number;
   readonly #delays: Delays;
   readonly #transaction: IndexTransaction;
-  /** Digests that moved and are not written yet. */
+  /** Digests that move and are not written yet. */
   readonly #digests = new Map<number, DigestChange>();
   readonly #idDigests = new Map<string, { readonly key: EntryKey; readonly digests: readonly IdDigest[] }>();
 
@@ -168,25 +169,25 @@ export class EntryChanges {
     }
     if (after === undefined) this.#transaction.delete('entries', key);
     else this.#transaction.put('entries', key, encodeValue(after));
-    if (isNameKey(key)) this.#changeName(key, after);
+    const record = recordOf(after);
+    if (isNameKey(key)) this.#changeName(key, after, record);
     if (after?.kind === 'segment') this.storedSegments.push(key);
     if (after !== undefined) this.#lookAtLater(after);
     const place = placeOfKey(key, this.#slotCount);
     if (before.state === 'damaged') this.#recount(place);
     else {
       const xor = (old === undefined ? 0n : hashOfEntry(old)) ^ (after === undefined ? 0n : hashOfEntry(after));
-      this.#shift(place, xor, addAmounts(amountsOf(after), amountsOf(old), -1));
+      this.#shift(place, xor, addAmounts(amountsOf(after, record), amountsOf(old), -1));
     }
   }
 
-  #changeName(key: EntryKey, after: StoredEntry | undefined): void {
+  #changeName(key: EntryKey, after: StoredEntry | undefined, record: RecordBody | undefined): void {
     const nameKey = nameBytesOfKey(key);
-    if (after?.kind !== 'record') {
+    if (after === undefined || record === undefined) {
       this.#transaction.delete('names', nameKey);
       return;
     }
-    const body = bodyOf(after, 'record');
-    const row = encodeListRows([{ ...body, version: after.version }]);
+    const row = encodeListRows([{ ...record, version: after.version }]);
     this.#putSealed('names', nameKey, Buffer.concat([key.subarray(0, 8), row]));
   }
 
@@ -288,8 +289,8 @@ export class EntryChanges {
   }
 
   #shift(place: Place, xor: bigint, amounts: Amounts): void {
-    const { now } = this.#digest(place);
-    this.#setDigest(place, { ...addAmounts(now, amounts), xor: now.xor ^ xor });
+    const digest = this.#digest(place);
+    digest.now = { ...addAmounts(digest.now, amounts), xor: digest.now.xor ^ xor };
   }
 
   /** Counts a bucket anew, after an entry or id whose hash is unknown has gone. */
@@ -304,7 +305,7 @@ export class EntryChanges {
     const keys = new Map(this.#transaction.keys('id-digests', range).map((key) => [keyText(key), key]));
     for (const [text, { key }] of this.#idDigests) if (isInRange(key, range)) keys.set(text, key);
     for (const key of keys.values()) row = { ...row, xor: row.xor ^ hashOfIds(this.#idDigestsOf(key)) };
-    this.#setDigest(place, row);
+    this.#digest(place).now = row;
   }
 
   #digest(place: Place): DigestChange {
@@ -313,11 +314,9 @@ export class EntryChanges {
     const key = digestKey(place);
     const value = this.#transaction.get('digests', key);
     const before = value === undefined ? emptyDigest : decodeDigest(unsealOrFail('digests', key, value));
-    return { place, before, now: before };
-  }
-
-  #setDigest(place: Place, now: DigestRow): void {
-    this.#digests.set(numberOf(place), { ...this.#digest(place), now });
+    const digest = { place, before, now: before };
+    this.#digests.set(numberOf(place), digest);
+    return digest;
   }
 
   /** Writes the digests, once for everything that moved them, and returns what each slot gained. The last step. */

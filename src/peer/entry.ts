@@ -62,7 +62,7 @@ export function queueKeyOf(key: EntryKey): string {
 }
 
 export function keyText(key: EntryKey): string {
-  return Buffer.from(key).toString('latin1');
+  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
 }
 
 export function isNameKey(key: EntryKey): boolean {
@@ -162,6 +162,7 @@ export type Lookup =
 const valueFormat = 1;
 const kindNumbers: Readonly<Record<EntryKind, number>> = { record: 0, tombstone: 1, segment: 2, void: 3 };
 const kindsByNumber: readonly EntryKind[] = ['record', 'tombstone', 'segment', 'void'];
+const fileIdAt = 40;
 const valueHeaderBytes = 56;
 
 export function placedSize(placed: Placed): number {
@@ -192,7 +193,7 @@ export function encodeValue(entry: StoredEntry): Uint8Array {
   view.setBigUint64(16, BigInt(entry.version.epoch));
   view.setBigUint64(24, BigInt(entry.version.counter));
   view.setBigUint64(32, BigInt(placedSize(entry.placed)));
-  if (entry.placed.where === 'file') value.set(fromHex(entry.placed.fileId), 40);
+  if (entry.placed.where === 'file') value.set(fromHex(entry.placed.fileId), fileIdAt);
   value.set(entry.body, valueHeaderBytes);
   value.set(sums, valueHeaderBytes + entry.body.length);
   value.set(inline, valueHeaderBytes + entry.body.length + sums.length);
@@ -214,9 +215,8 @@ export function decodeValue(key: EntryKey, value: Uint8Array | undefined): Looku
   const bodyEnd = valueHeaderBytes + view.getUint32(12);
   if (kind === undefined || bodyEnd + sumsLength > value.length) return { state: 'damaged' };
   const size = Number(view.getBigUint64(32));
-  const fileId = toHex(value.subarray(40, 56));
   let placed: Placed = nowhere;
-  if (fileId !== noFile) placed = { where: 'file', fileId, size };
+  if (hasFile(value)) placed = { where: 'file', fileId: toHex(value.subarray(fileIdAt, valueHeaderBytes)), size };
   else if (size > 0) {
     placed = {
       where: 'inline',
@@ -236,7 +236,10 @@ export function decodeValue(key: EntryKey, value: Uint8Array | undefined): Looku
   };
 }
 
-const noFile = '0'.repeat(32);
+function hasFile(value: Uint8Array): boolean {
+  for (let at = fileIdAt; at < valueHeaderBytes; at++) if (value[at] !== 0) return true;
+  return false;
+}
 
 /** The version in 16 bytes, big endian: what digests and id rows hold. */
 export function encodeVersion(version: Version): Uint8Array {

@@ -14,7 +14,7 @@ import { limits } from '../core/limits.js';
 import { checkBucket } from '../core/names.js';
 import type { IndexReader } from '../core/storage.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
-import { justAfter, unseal } from './index-layout.js';
+import { justAfter, unseal, unverifiedContent } from './index-layout.js';
 import type { Leadership } from './leadership.js';
 import type { Serving } from './serving.js';
 
@@ -28,6 +28,8 @@ export interface ListingParts {
 
 const hashBytes = 8;
 const rowsScannedAtOnce = 1000;
+/** A few milliseconds' worth: of other slots may be any number of names. */
+const rowsBetweenPauses = 2500;
 
 export async function listNames(parts: ListingParts, request: Incoming<'list'>): Promise<Outgoing> {
   const { bucket, prefix, after, limit, slots } = request.header;
@@ -37,12 +39,14 @@ export async function listNames(parts: ListingParts, request: Incoming<'list'>):
   const afterKey = justAfter(Buffer.from(`${bucket}\0${after}`, 'utf8'));
   let from: Uint8Array = after !== '' && Buffer.compare(afterKey, start) > 0 ? afterKey : start;
   const rows: Uint8Array[] = [];
+  let scanned = 0;
   for (;;) {
     const page = parts.reader.range('names', { from, limit: rowsScannedAtOnce });
     for (const [key, value] of page) {
       if (!startsWith(key, start)) return { header: { more: false }, payload: Buffer.concat(rows) };
+      if (!isAsked(parts, slots, unverifiedContent(value))) continue;
       const content = unseal(key, value);
-      if (content === undefined || !isAsked(parts, slots, content)) continue;
+      if (content === undefined) continue;
       rows.push(content.subarray(hashBytes));
       if (rows.length === limit) return { header: { more: true }, payload: Buffer.concat(rows) };
     }
@@ -51,7 +55,10 @@ export async function listNames(parts: ListingParts, request: Incoming<'list'>):
       return { header: { more: false }, payload: Buffer.concat(rows) };
     }
     from = justAfter(last[0]);
-    // Names of other slots may fill many pages: let other requests in between.
+    scanned += page.length;
+    if (scanned < rowsBetweenPauses) continue;
+    scanned = 0;
+    // Lets other requests in between.
     await sleep(parts.environment.clock, 0);
     if (request.signal.aborted) refuse('cancelled', 'The caller no longer waits for the page');
   }
@@ -62,7 +69,7 @@ export function startsWith(key: Uint8Array, prefix: Uint8Array): boolean {
 }
 
 function isAsked(parts: ListingParts, slots: Uint8Array, content: Uint8Array): boolean {
-  return isInBitmap(slots, slotOfHash(readU64(content), parts.slotCount));
+  return content.length >= hashBytes && isInBitmap(slots, slotOfHash(readU64(content), parts.slotCount));
 }
 
 export function isInBitmap(slots: Uint8Array, slot: number): boolean {

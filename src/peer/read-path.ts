@@ -12,7 +12,7 @@ import type { WireFileRecord } from '../protocol/message-fields.js';
 import type { Incoming, Outgoing } from '../protocol/session.js';
 import { type Blocks, type Copies, type CopyState, noBlocks } from './copies.js';
 import type { Damage } from './damage.js';
-import { bodyOf, type EntryKey, keyOfName, keyOfSegment, placedSize, type StoredEntry } from './entry.js';
+import { bodyOf, type EntryKey, keyOfName, keyOfSegment, type Lookup, placedSize, type StoredEntry } from './entry.js';
 import { type EntryIndex, toWireMark } from './entry-index.js';
 import type { Identity } from './identity.js';
 import type { Leadership } from './leadership.js';
@@ -48,10 +48,11 @@ export class ReadPath {
     const key = keyOfName(header);
     const led = header.consistency === 'any' ? undefined : await this.#current(request);
     if (led === undefined) this.#checkHolds(header.slot);
-    const isRepaired = this.#parts.index.lookup(key).state === 'damaged';
-    const entry = await this.#readable(led, key);
+    const found = this.#parts.index.lookup(key);
+    const entry = await this.#readable(led, key, found);
     // A repair takes its time: what a member gave may be the next primary's, and not committed there (S2).
-    if (led !== undefined && isRepaired) await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
+    if (led !== undefined && found.state === 'damaged')
+      await this.#parts.serving.ensureCurrent(led, request.deadlineMs);
     led?.probe?.at({ point: 'readCurrent', slot: led.slot, term: led.term, key, found: this.#parts.index.lookup(key) });
     if (entry?.kind !== 'record') {
       return refuse('not-found', `There is no file named ${JSON.stringify(header.name)} in bucket ${header.bucket}`);
@@ -95,8 +96,8 @@ export class ReadPath {
     if (!this.#parts.holds(slot)) refuse('wrong-role', `This peer holds no copy of slot ${slot}`);
   }
 
-  async #readable(led: LedSlot | undefined, key: EntryKey): Promise<StoredEntry | undefined> {
-    const found = this.#parts.index.lookup(key);
+  /** What was found just now; of an unreadable entry the repaired one. */
+  async #readable(led: LedSlot | undefined, key: EntryKey, found: Lookup): Promise<StoredEntry | undefined> {
     if (found.state === 'absent') return undefined;
     if (found.state === 'present') return found.entry;
     return this.#parts.damage.repaired(led, key);
@@ -126,7 +127,7 @@ export class ReadPath {
     const { header } = request;
     this.#checkHolds(header.slot);
     const key = keyOfSegment(header.uploadId, header.index);
-    const entry = await this.#readable(this.#parts.leadership.led(header.slot), key);
+    const entry = await this.#readable(this.#parts.leadership.led(header.slot), key, this.#parts.index.lookup(key));
     if (entry === undefined) {
       return refuse('gone', `Segment ${header.index} of ${JSON.stringify(header.name)} is not here`);
     }

@@ -1,12 +1,12 @@
 /**
  * Plain data as msgpack: the headers of frames and the bodies of entries, without extensions, so that any language can
- * speak it.
+ * speak it (https://github.com/msgpack/msgpack/blob/master/spec.md).
  *
- * Bytes from outside are walked token by token against a budget before the decoder sees them: it would allocate
- * whatever a five-byte array header claims, and revive extension types.
+ * Bytes from outside are read here token by token against a budget, in one pass: a decoder of the usual kind allocates
+ * whatever a five-byte array header claims, and revives extension types.
  */
 import { isUtf8 } from 'node:buffer';
-// This entry has no native part: nothing to load at start-up, and untrusted bytes stay in checked code.
+// This entry has no native part: nothing to load at start-up.
 import { Packr } from 'msgpackr/pack';
 import { refuse } from '../core/errors.js';
 import { limits } from '../core/limits.js';
@@ -19,172 +19,233 @@ const packr = new Packr({
   mapsAsObjects: true,
   moreTypes: false,
   encodeUndefinedAsNil: true,
-  int64AsType: 'number',
-  copyBuffers: true, // a 16-byte id must not keep alive the 64 KiB it arrived in
 });
 
 const emptyHeader: Header = Object.freeze({});
 const emptyHeaderBytes = Uint8Array.of(0x80);
 
 export function packPlain(value: object): Uint8Array {
-  for (const _ in value) return withoutBuffer(packr.pack(value));
+  for (const _ in value) {
+    const packed = packr.pack(value);
+    return new Uint8Array(packed.buffer, packed.byteOffset, packed.length); // a Buffer's slice is no copy
+  }
   return emptyHeaderBytes;
 }
 
-/** Refuses `invalid` what is not exactly one map of plain data within the budget. */
+/** Refuses `invalid` what is not exactly one map of plain data within the budget. Nothing of the bytes is kept. */
 export function unpackPlain(bytes: Uint8Array, entriesMax: number = limits.msgpackEntriesMax): Header {
   if (bytes.length === 1 && bytes[0] === 0x80) return emptyHeader;
-  new TokenWalk(bytes, entriesMax).walk();
-  return packr.unpack(withoutBuffer(bytes)) as Header;
+  return new PlainReader(bytes, entriesMax).read();
 }
 
-/** The decoder makes binary fields of its source's class, and a Buffer's `slice` would not copy. */
-function withoutBuffer(bytes: Uint8Array): Uint8Array {
-  return bytes instanceof Buffer ? new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length) : bytes;
-}
+// --- Keys ------------------------------------------------------------------------------------------------------------
 
 const protoKey = '__proto__';
+const shortKeyBytes = 24;
+/** The newest key of each length and ends: the same few come again and again, and the engine wants the same string. */
+const knownKeys: (string | undefined)[] = Array(1024).fill(undefined);
 
-/** What a msgpack token announces; ranges of the specification's first bytes. */
-type Token = { readonly items: number; readonly isMap: boolean } | undefined;
+function placeOf(first: number, last: number, length: number): number {
+  return ((length << 5) ^ (first << 2) ^ last) & (knownKeys.length - 1);
+}
 
-class TokenWalk {
+// --- Values ----------------------------------------------------------------------------------------------------------
+
+class PlainReader {
   readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  #offset = 0;
   readonly #entriesMax: number;
+  #offset = 0;
   #entries = 0;
+  #view: DataView | undefined;
+  #text: Buffer | undefined;
 
   constructor(bytes: Uint8Array, entriesMax: number) {
     this.#bytes = bytes;
     this.#entriesMax = entriesMax;
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
-  walk(): void {
+  read(): Header {
     const first = this.#bytes[0] ?? 0;
     const isMap = (first >= 0x80 && first <= 0x8f) || first === 0xde || first === 0xdf;
     if (!isMap) refuse('invalid', 'The msgpack value is not a map');
-    this.#value(1);
+    const value = this.#value(1);
     if (this.#offset !== this.#bytes.length) refuse('invalid', 'The msgpack map has bytes after its map');
+    return value as Header;
   }
 
-  #value(depth: number): void {
-    const container = this.#token();
-    if (container === undefined) return;
-    if (depth > limits.msgpackDepthMax)
-      refuse('invalid', `The msgpack map is nested deeper than ${limits.msgpackDepthMax}`);
-    this.#entries += container.items;
-    if (this.#entries > this.#entriesMax) {
-      refuse('invalid', `The msgpack map has more than ${this.#entriesMax} entries`);
-    }
-    for (let item = 0; item < container.items; item++) {
-      if (container.isMap) this.#key();
-      this.#value(depth + 1);
-    }
-  }
-
-  /** Passes one token; for a list or map, only its head. */
-  #token(): Token {
+  /** By the ranges of the specification's first bytes. */
+  #value(depth: number): unknown {
     const first = this.#u8();
-    if (first < 0x80 || first >= 0xe0) return undefined; // small whole numbers
-    if (first < 0x90) return { items: first & 0x0f, isMap: true };
-    if (first < 0xa0) return { items: first & 0x0f, isMap: false };
-    if (first < 0xc0) return this.#text(first & 0x1f);
+    if (first < 0x80) return first;
+    if (first < 0x90) return this.#map(first & 0x0f, depth);
+    if (first < 0xa0) return this.#list(first & 0x0f, depth);
+    if (first < 0xc0) return this.#string(first & 0x1f);
+    if (first >= 0xe0) return first - 0x100;
+    if (first >= 0xca && first <= 0xd3) return this.#number(first);
     switch (first) {
-      case 0xc0: // nil
-      case 0xc2: // false
-      case 0xc3: // true
-        return undefined;
+      case 0xc0:
+        return null;
+      case 0xc2:
+        return false;
+      case 0xc3:
+        return true;
       case 0xc4:
-        return this.#skip(this.#u8());
+        return this.#binary(this.#u8());
       case 0xc5:
-        return this.#skip(this.#u16());
+        return this.#binary(this.#u16());
       case 0xc6:
-        return this.#skip(this.#u32());
-      case 0xcc: // whole numbers of 1 byte
-      case 0xd0:
-        return this.#skip(1);
-      case 0xcd: // of 2
-      case 0xd1:
-        return this.#skip(2);
-      case 0xca: // float32, whole numbers of 4
-      case 0xce:
-      case 0xd2:
-        return this.#skip(4);
-      case 0xcb: // float64, whole numbers of 8
-      case 0xcf:
-      case 0xd3:
-        return this.#skip(8);
+        return this.#binary(this.#u32());
       case 0xd9:
-        return this.#text(this.#u8());
+        return this.#string(this.#u8());
       case 0xda:
-        return this.#text(this.#u16());
+        return this.#string(this.#u16());
       case 0xdb:
-        return this.#text(this.#u32());
+        return this.#string(this.#u32());
       case 0xdc:
-        return { items: this.#u16(), isMap: false };
+        return this.#list(this.#u16(), depth);
       case 0xdd:
-        return { items: this.#u32(), isMap: false };
+        return this.#list(this.#u32(), depth);
       case 0xde:
-        return { items: this.#u16(), isMap: true };
+        return this.#map(this.#u16(), depth);
       case 0xdf:
-        return { items: this.#u32(), isMap: true };
+        return this.#map(this.#u32(), depth);
       default:
         return refuse('invalid', `The msgpack map holds an extension or unknown type 0x${first.toString(16)}`);
     }
   }
 
-  #key(): void {
+  #number(first: number): number {
+    switch (first) {
+      case 0xca:
+        return this.#viewOf(4).getFloat32(this.#offset - 4);
+      case 0xcb:
+        return this.#viewOf(8).getFloat64(this.#offset - 8);
+      case 0xcc:
+        return this.#u8();
+      case 0xcd:
+        return this.#u16();
+      case 0xce:
+        return this.#u32();
+      case 0xcf:
+        return this.#u32() * 2 ** 32 + this.#u32();
+      case 0xd0:
+        return (this.#u8() << 24) >> 24;
+      case 0xd1:
+        return (this.#u16() << 16) >> 16;
+      case 0xd2:
+        return this.#u32() | 0;
+      default: // 0xd3
+        return (this.#u32() | 0) * 2 ** 32 + this.#u32();
+    }
+  }
+
+  #enter(items: number, depth: number): void {
+    if (depth > limits.msgpackDepthMax)
+      refuse('invalid', `The msgpack map is nested deeper than ${limits.msgpackDepthMax}`);
+    this.#entries += items;
+    if (this.#entries > this.#entriesMax) {
+      refuse('invalid', `The msgpack map has more than ${this.#entriesMax} entries`);
+    }
+  }
+
+  #list(items: number, depth: number): unknown[] {
+    this.#enter(items, depth);
+    const list: unknown[] = [];
+    for (let item = 0; item < items; item++) list.push(this.#value(depth + 1));
+    return list;
+  }
+
+  #map(items: number, depth: number): Record<string, unknown> {
+    this.#enter(items, depth);
+    const map: Record<string, unknown> = {};
+    for (let item = 0; item < items; item++) {
+      const key = this.#key();
+      map[key] = this.#value(depth + 1);
+    }
+    return map;
+  }
+
+  #key(): string {
     const first = this.#bytes[this.#offset] ?? 0;
     const isText = (first >= 0xa0 && first < 0xc0) || (first >= 0xd9 && first <= 0xdb);
     if (!isText) refuse('invalid', 'A key in the msgpack map is not text');
-    this.#token();
-    if (this.#endsWithProto()) refuse('invalid', `A key in the msgpack map is ${protoKey}`);
+    const length = first & 0x1f;
+    const isShort = first < 0xc0 && length > 0 && length <= shortKeyBytes;
+    const key = (isShort && this.#knownKey(length)) || this.#newKey(isShort);
+    if (key === protoKey) refuse('invalid', `A key in the msgpack map is ${protoKey}`);
+    return key;
   }
 
-  /** Whether the text just passed is `__proto__`; its length byte or bytes stand before it, so the end decides. */
-  #endsWithProto(): boolean {
-    const start = this.#offset - protoKey.length;
-    if (start < 1 || this.#lastTextBytes !== protoKey.length) return false;
-    for (let index = 0; index < protoKey.length; index++) {
-      if (this.#bytes[start + index] !== protoKey.charCodeAt(index)) return false;
+  /** The key that stands here behind one byte of length, if it is known; it is passed then. */
+  #knownKey(length: number): string | undefined {
+    const bytes = this.#bytes;
+    const start = this.#offset + 1;
+    const known = knownKeys[placeOf(bytes[start] ?? 0, bytes[start + length - 1] ?? 0, length)];
+    if (known === undefined || known.length !== length) return undefined;
+    for (let at = 0; at < length; at++) if (bytes[start + at] !== known.charCodeAt(at)) return undefined;
+    this.#offset = start + length;
+    return known;
+  }
+
+  #newKey(isShort: boolean): string {
+    const key = this.#value(0) as string;
+    // Of others the bytes are not what charCodeAt tells.
+    const isAscii = isShort && Buffer.byteLength(key) === key.length;
+    if (isAscii) knownKeys[placeOf(key.charCodeAt(0), key.charCodeAt(key.length - 1), key.length)] = key;
+    return key;
+  }
+
+  #string(length: number): string {
+    const start = this.#skip(length);
+    const end = this.#offset;
+    const text = this.#textOf();
+    for (let at = start; at < end; at++) {
+      if ((this.#bytes[at] as number) < 0x80) continue;
+      if (!isUtf8(this.#bytes.subarray(at, end))) refuse('invalid', 'Text in the msgpack map is not UTF-8');
+      return text.toString('utf8', start, end);
     }
-    return true;
+    return text.toString('latin1', start, end);
   }
 
-  #lastTextBytes = 0;
+  /** A copy: a 16-byte id must not keep alive the 64 KiB it arrived in. */
+  #binary(length: number): Uint8Array {
+    const start = this.#skip(length);
+    const copy = new Uint8Array(length);
+    copy.set(this.#bytes.subarray(start, this.#offset));
+    return copy;
+  }
 
-  #text(length: number): undefined {
+  #textOf(): Buffer {
+    const { buffer, byteOffset, length } = this.#bytes;
+    this.#text ??= Buffer.from(buffer, byteOffset, length);
+    return this.#text;
+  }
+
+  /** Passes so many bytes, of which the caller reads a number. */
+  #viewOf(count: number): DataView {
+    this.#skip(count);
+    const { buffer, byteOffset, length } = this.#bytes;
+    this.#view ??= new DataView(buffer, byteOffset, length);
+    return this.#view;
+  }
+
+  /** Passes so many bytes; returns where they begin. */
+  #skip(count: number): number {
     const start = this.#offset;
-    this.#skip(length);
-    this.#lastTextBytes = length;
-    for (let index = start; index < this.#offset; index++) {
-      if ((this.#bytes[index] as number) < 0x80) continue;
-      if (!isUtf8(this.#bytes.subarray(index, this.#offset))) refuse('invalid', 'Text in the msgpack map is not UTF-8');
-      return undefined;
-    }
-    return undefined;
-  }
-
-  #skip(count: number): undefined {
-    if (count > this.#bytes.length - this.#offset) refuse('invalid', 'The msgpack map ends in the middle of a value');
+    if (count > this.#bytes.length - start) refuse('invalid', 'The msgpack map ends in the middle of a value');
     this.#offset += count;
-    return undefined;
+    return start;
   }
 
   #u8(): number {
-    this.#skip(1);
-    return this.#bytes[this.#offset - 1] as number;
+    return this.#bytes[this.#skip(1)] as number;
   }
 
   #u16(): number {
-    this.#skip(2);
-    return this.#view.getUint16(this.#offset - 2);
+    return this.#u8() * 0x100 + this.#u8();
   }
 
   #u32(): number {
-    this.#skip(4);
-    return this.#view.getUint32(this.#offset - 4);
+    return this.#u16() * 0x10000 + this.#u16();
   }
 }

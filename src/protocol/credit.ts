@@ -48,7 +48,8 @@ export class CreditPool {
    */
   acquire(bytes: number, signal?: AbortSignal): Promise<() => void> {
     if (signal?.aborted) return Promise.reject(reasonOf(signal));
-    if (this.#waiting.size === 0 && this.#hasRoom(bytes)) return Promise.resolve(this.#take(bytes));
+    const taken = this.tryAcquire(bytes);
+    if (taken !== undefined) return Promise.resolve(taken);
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         this.#waiting.delete(waiting);
@@ -65,6 +66,11 @@ export class CreditPool {
       this.#waiting.add(waiting);
       signal?.addEventListener('abort', onAbort, { once: true });
     });
+  }
+
+  /** As `acquire`, when there is room at once and nobody waits; else undefined. */
+  tryAcquire(bytes: number): (() => void) | undefined {
+    return this.#waiting.size === 0 && this.#hasRoom(bytes) ? this.#take(bytes) : undefined;
   }
 
   /** Counts a payload that came unasked, until `releaseSmall`. */

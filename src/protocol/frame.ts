@@ -6,6 +6,7 @@
  * that does not match its checksum is handed on, marked: the stream around it is sound.
  */
 import { assert, assertDefined } from '../core/assert.js';
+import { readU64, writeU64 } from '../core/big-endian.js';
 import { blockCount, foldSums, xxh64 } from '../core/checksum.js';
 import { isRefusal } from '../core/errors.js';
 import { limits } from '../core/limits.js';
@@ -68,10 +69,10 @@ export function writeHead(
   target.writeUInt32BE(frame.requestId % 2 ** 32, offset + requestIdAt + 4);
   target.writeUInt32BE(encoded.header.length, offset + headerLengthAt);
   target.writeUInt32BE(payloadBytes, offset + payloadLengthAt);
-  target.writeBigUInt64BE(encoded.payloadFold, offset + payloadFoldAt);
+  writeU64(target, offset + payloadFoldAt, encoded.payloadFold);
   target.set(encoded.header, offset + frameHeadBytes);
   const end = offset + frameHeadBytes + encoded.header.length;
-  target.writeBigUInt64BE(xxh64(target.subarray(offset + versionAt, end)), offset + checksumAt);
+  writeU64(target, offset + checksumAt, xxh64(target.subarray(offset + versionAt, end)));
   return end;
 }
 
@@ -87,7 +88,6 @@ interface Arrival {
   readonly announcedFold: bigint;
   readonly payload: Uint8Array;
   readonly sums: Uint8Array;
-  readonly sumsView: DataView;
   filledBytes: number;
 }
 
@@ -198,7 +198,7 @@ export class FrameDecoder {
   }
 
   #takeHead(source: Buffer, start: number, end: number): void {
-    if (xxh64(source.subarray(start + versionAt, end)) !== source.readBigUInt64BE(start + checksumAt)) {
+    if (xxh64(source.subarray(start + versionAt, end)) !== readU64(source, start + checksumAt)) {
       violation('A frame head does not match its checksum');
     }
     const typeNumber = source[start + typeAt] as number;
@@ -211,15 +211,14 @@ export class FrameDecoder {
     const payloadBytes = source.readUInt32BE(start + payloadLengthAt);
     const reason = this.#sink.admit(head, payloadBytes);
     if (reason !== undefined) violation(reason);
-    const announcedFold = source.readBigUInt64BE(start + payloadFoldAt);
+    const announcedFold = readU64(source, start + payloadFoldAt);
     if (payloadBytes === 0) {
       if (announcedFold !== 0n) violation('A frame without payload has a payload checksum');
       this.#sink.onFrame(head);
       return;
     }
     const sums = new Uint8Array(blockCount(payloadBytes) * 8);
-    const sumsView = new DataView(sums.buffer);
-    this.#arrival = { head, announcedFold, payload: takePayloadMemory(payloadBytes), sums, sumsView, filledBytes: 0 };
+    this.#arrival = { head, announcedFold, payload: takePayloadMemory(payloadBytes), sums, filledBytes: 0 };
   }
 
   #fillPayload(arrival: Arrival, chunk: Uint8Array, offset: number): number {
@@ -239,7 +238,7 @@ export class FrameDecoder {
     const blocksDone = isWhole ? blockCount(payload.length) : Math.floor(arrival.filledBytes / limits.blockBytes);
     for (let block = firstBlock; block < blocksDone; block++) {
       const start = block * limits.blockBytes;
-      arrival.sumsView.setBigUint64(block * 8, xxh64(payload.subarray(start, start + limits.blockBytes)));
+      writeU64(arrival.sums, block * 8, xxh64(payload.subarray(start, start + limits.blockBytes)));
     }
     if (isWhole) {
       this.#arrival = undefined;

@@ -102,7 +102,9 @@ class Arrived implements Incoming {
   }
 
   async replyRoom(bytes: number): Promise<void> {
-    const release = await this.#room.acquire(bytes, this.signal);
+    // A signal is made only for those that must wait.
+    const atOnce = this.#running.isCancelled ? undefined : this.#room.tryAcquire(bytes);
+    const release = atOnce ?? (await this.#room.acquire(bytes, this.signal));
     this.#running.releaseRoom?.();
     this.#running.releaseRoom = release;
   }

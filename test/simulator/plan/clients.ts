@@ -9,7 +9,7 @@ import { readTaken, removeAll } from './checkpoints.js';
 import { Worker } from './client-worker.js';
 import { twoAttempts } from './direct-caller.js';
 import { undoWishes } from './operator.js';
-import { type ClientPlan, type ClientStep, isMetadataName, type Setting } from './plan.js';
+import { type ClientAction, type ClientPlan, type ClientStep, isMetadataName, type Setting } from './plan.js';
 
 /** Whoever has asked so often should have been answered once. */
 const oftenSteps = 20;
@@ -145,7 +145,7 @@ export class Clients {
     return unread.map(({ name, outcome }) => `${name} cannot be read in the end: ${JSON.stringify(outcome)}`);
   }
 
-  /** Clients that asked often and were never answered. */
+  /** Clients that asked often, each time for as long as a client does, and were never answered. */
   idleComplaints(): string[] {
     return [...this.#steps]
       .filter(([worker, count]) => count >= oftenSteps && !this.#answered.has(worker))
@@ -185,11 +185,16 @@ export class Clients {
       await worker.sleep(afterMs);
       if (at !== undefined) await this.#reached(at);
       if (this.#isStopping) return;
-      this.#steps.set(worker.name, (this.#steps.get(worker.name) ?? 0) + 1);
+      if (isPatient(action)) this.#steps.set(worker.name, (this.#steps.get(worker.name) ?? 0) + 1);
       this.#cluster.trace?.(`    ${worker.name} begins ${action.kind} of ${name}`);
       await worker.do(name, action);
     }
   }
+}
+
+/** Whoever asks one peer, once, may be refused each time for as long as there are faults. */
+function isPatient({ kind }: ClientAction): boolean {
+  return kind !== 'get-from-the-first';
 }
 
 export interface VersionSeen extends Pick<Operation, 'worker' | 'name' | 'calledMs' | 'returnedMs'> {

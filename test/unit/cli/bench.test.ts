@@ -37,8 +37,11 @@ class MemoryClient {
 function benchOver(client: MemoryClient, signal = new AbortController().signal) {
   const clock = { monotonicMs: () => client.nowMs, wallMs: () => 0, after: () => ({ cancel: () => undefined }) };
   const sendAlone = (name: string, bytes: Uint8Array): Promise<void> => client.put(name, bytes);
-  const options = { sizes: [0, 100], inFlight: [1, 4], files: 10, largeBytes: 2_500_000, runs: 2, signal, sendAlone };
-  return new Bench(client as unknown as FileClient, clock, 'bench/', options);
+  const connect = async (): Promise<FileClient> => client as unknown as FileClient;
+  return new Bench(client as unknown as FileClient, clock, 'bench/', {
+    ...{ sizes: [100, 0], inFlight: [1, 4], clients: [2, 3], files: 10, largeBytes: 2_500_000, runs: 2 },
+    ...{ signal, connect, sendAlone },
+  });
 }
 
 test('each row is measured so often as asked, after a run that does not count', async () => {
@@ -47,13 +50,23 @@ test('each row is measured so often as asked, after a run that does not count', 
   await benchOver(client).run(async (row) => void rows.push(row));
   const alone = rows.filter(({ inFlight }) => inFlight === 1);
   expect(alone.map(({ work, sizeBytes }) => `${work} ${sizeBytes}`)).toEqual([
-    ...['put 0', 'get 0', 'delete 0', 'put 100', 'get 100', 'delete 100'],
+    ...['put 100', 'get 100', 'mixed 100', 'delete 100', 'put 0', 'get 0', 'mixed 0', 'delete 0'],
+  ]);
+  const many = rows.filter(({ clients }) => clients !== undefined);
+  expect(many.map(({ work, sizeBytes, clients, inFlight }) => [work, sizeBytes, clients, inFlight])).toEqual([
+    ...[
+      ['put', 0, 2, 2],
+      ['get', 0, 2, 2],
+      ['put', 0, 3, 3],
+      ['get', 0, 3, 3],
+    ],
   ]);
   expect(alone[0]).toMatchObject({ perSecond: { min: 1000, median: 1000, max: 1000 }, p50Ms: 1, p99Ms: 1 });
   expect(rows.slice(-4).map(({ work }) => work)).toEqual(['send', 'receive', 'list', 'start']);
   expect(rows.at(-2)?.perSecond.median).toBe(10_000);
-  // Four rows of small files, each three times; a large file, three times; the listing's; processes, three times.
-  expect(client.putCount).toBe(4 * 3 * 10 + 3 + 10 + 3);
+  // Four rows of small files, each three times, and half of the mixed ones; two of many clients; a large file, three
+  // times; the listing's; processes, three times.
+  expect(client.putCount).toBe(4 * 3 * 15 + 2 * 3 * 10 + 3 + 10 + 3);
 });
 
 test('what was stored is removed again', async () => {

@@ -1,6 +1,7 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { FileClient } from '../../../src/client/file-client.js';
 import type { ListOptions } from '../../../src/client/results.js';
+import { DfsError } from '../../../src/core/errors.js';
 import { FakeCluster, noise } from './fake-cluster.js';
 
 describe('a listing', () => {
@@ -60,15 +61,49 @@ describe('a listing', () => {
     expect(await namesOf({ prefix: 'name-29' })).toEqual(sorted.filter((name) => name.startsWith('name-29')));
   });
 
-  it('leaves nothing out and doubles nothing when a peer dies in its middle', async () => {
-    const sorted = await fill(Array.from({ length: 200 }, (_, at) => `name-${at}`));
-    const dead = cluster.peer('p1');
+  const inPagesOf = (limit: number): void => {
     for (const peer of cluster.peers) {
       peer.script = (request) =>
         request.name === 'list'
-          ? cluster.answer(peer, { ...request, header: { ...request.header, limit: 5 } })
+          ? cluster.answer(peer, { ...request, header: { ...request.header, limit } })
           : undefined;
     }
+  };
+  const pagesAsked = (): number => cluster.peers.reduce((sum, peer) => sum + peer.named('list').length, 0);
+
+  it('asks for the next page of each peer while the first is taken, and for no more', async () => {
+    await fill(Array.from({ length: 300 }, (_, at) => `name-${at}`));
+    inPagesOf(20);
+    const listing = client.list();
+    await listing.next();
+    await vi.waitFor(() => expect(pagesAsked()).toBe(6));
+    await listing.return(undefined);
+    expect(pagesAsked()).toBe(6);
+  });
+
+  it('asks for nothing beyond its limit', async () => {
+    const sorted = await fill(Array.from({ length: 30 }, (_, at) => `name-${at}`));
+    expect(await namesOf({ limit: 5 })).toEqual(sorted.slice(0, 5));
+    expect(pagesAsked()).toBe(3);
+  });
+
+  it('asks again for a page that failed on its way', async () => {
+    const sorted = await fill(Array.from({ length: 200 }, (_, at) => `name-${at}`));
+    let count = 0;
+    for (const peer of cluster.peers) {
+      peer.script = (request) => {
+        if (request.name !== 'list') return undefined;
+        if (++count % 3 === 0) throw new DfsError('busy', 'Too much to do');
+        return cluster.answer(peer, { ...request, header: { ...request.header, limit: 10 } });
+      };
+    }
+    expect(await namesOf()).toEqual(sorted);
+  });
+
+  it('leaves nothing out and doubles nothing when a peer dies in its middle', async () => {
+    const sorted = await fill(Array.from({ length: 200 }, (_, at) => `name-${at}`));
+    const dead = cluster.peer('p1');
+    inPagesOf(5);
     const names: string[] = [];
     for await (const { name } of client.list()) {
       names.push(name);
