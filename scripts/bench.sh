@@ -95,29 +95,14 @@ weigh() { # TITLE COMMAND…
       printf "%s: %.2f s; CPU of the daemons %.2f s; peak RssAnon in MB:%s\n", title, ms / 1000, ticks / hz, peaks }'
 }
 
-# The first touch of memory that a virtual machine's host has yet to give, or has taken back, costs several times what
-# the next one does. Large files come to lie in ever new memory, what they are compared with in the same again and again.
-# So a ballast of touched memory is held, and gives way as the data grows.
-give_way() { # BYTES of the ballast
-  local left=$1 full used over
-  full=$(($(df --output=used -B1 "$storage" | tail -n 1) - 512 * 1024 * 1024))
-  while [ "$left" -gt 0 ]; do
-    used=$(df --output=used -B1 "$storage" | tail -n 1)
-    over=$((used > full ? used - full : 0))
-    left=$((left > over ? left - over : 0))
-    truncate -s "$left" "$folder/ballast"
-    sleep 0.1
-  done
-  exec sleep infinity
-}
-
+# Large files come to lie in ever new memory, what they are compared with in the same again and again.
 if [ "$(stat -f -c %T "$storage")" = tmpfs ]; then
   ballastBytes=$((largeBytes * 2 * (${RUNS:-3} + 2)))
   halfBytes=$(($(df --output=avail -B1 "$storage" | tail -n 1) / 2))
   ballastBytes=$((ballastBytes < halfBytes ? ballastBytes : halfBytes))
-  head -c "$ballastBytes" /dev/zero >"$folder/ballast"
-  give_way "$ballastBytes" &
+  scripts/ballast.sh "$folder" "$ballastBytes" >"$scratch/ballast" &
   pids[ballast]=$!
+  until grep -qs ready "$scratch/ballast"; do sleep 0.1; done
 fi
 
 master="127.0.0.1:$(free_port)"

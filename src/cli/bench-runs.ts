@@ -275,13 +275,12 @@ function pieceOf(index: number, salt: number, bytes: number): Uint8Array {
   return new Uint8Array(words.buffer, 0, bytes);
 }
 
+/** One piece of random bytes with another beginning each time: making bytes must not be what is measured. */
 function* pieces(sizeBytes: number, salt: number): Generator<Uint8Array> {
-  // One piece of random bytes with another beginning each time: making bytes must not be what is measured.
   const piece = pieceOf(0, salt, Math.min(pieceBytes, sizeBytes));
   for (let at = 0; at < sizeBytes; at += pieceBytes) {
-    const next = piece.slice(0, Math.min(pieceBytes, sizeBytes - at));
-    next.set(pieceOf(at / pieceBytes, salt, 1));
-    yield next;
+    piece.set(pieceOf(at / pieceBytes, salt, 1)); // whoever asks for the next has done with the one before
+    yield piece.subarray(0, sizeBytes - at);
   }
 }
 

@@ -15,6 +15,9 @@ if [[ -d /dev/shm && $(awk '/MemAvailable/ {print $2}' /proc/meminfo) -gt $((byt
   in_memory=$(mktemp -d /dev/shm/dfs-row.XXXXXX)
   rmdir "$work"
   work=$in_memory
+  "$checkout/scripts/ballast.sh" "$work" $((bytes * 4)) >"$work/ballast.out" &
+  pid_of[ballast]=$!
+  until grep -qs ready "$work/ballast.out"; do sleep 0.1; done
 fi
 
 start_cluster 5 --replaced-grace 1
@@ -127,13 +130,16 @@ stop peer2
 measured 'kill one for good' kill_one until_repaired
 copies=3 && measured 'three copies' ask_copies change_copies
 copies=2 && measured 'two copies' ask_copies change_copies
+sleep "$quiet_s" # what was left over is removed meanwhile
+quiet_after=$(clock)
 sleep "$quiet_s"
+quiet_after+=,$(clock)
 end_with TERM events
 stop_workload
 
 lost=$(kept --check 2>"$work/lost.txt") || lost="unknown: $(head -n 1 "$work/lost.txt")"
 [[ $lost == 0 ]] || complain "$lost kept files are lost: $(head -n 3 "$work/lost.txt" | tr '\n' ' ')"
-node "$programs/operations-table.js" --history "$work/workload1.jsonl" --steps "$work/steps.jsonl" \
+node "$programs/operations-table.js" --history "$work/workload1.jsonl" --steps "$work/steps.jsonl" --quiet-after "$quiet_after" \
   >"$work/table.md" 2>"$work/beyond.txt" || true
 while read -r line; do complain "$line"; done <"$work/beyond.txt"
 cat "$work/table.md"

@@ -14,7 +14,8 @@ class MemoryClient {
   async put(name: string, source: Uint8Array | Iterable<Uint8Array>): Promise<void> {
     this.nowMs += 1;
     this.putCount += 1;
-    this.files.set(name, source instanceof Uint8Array ? source.slice() : Buffer.concat([...source]));
+    const pieces = source instanceof Uint8Array ? [source] : source;
+    this.files.set(name, Buffer.concat(Array.from(pieces, (piece) => piece.slice())));
   }
 
   async get(name: string) {
