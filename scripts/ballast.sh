@@ -22,5 +22,5 @@ while [ "$left" -gt 0 ]; do
   sleep 0.1 &
   wait $!
 done
-sleep infinity &
-wait $!
+rm -f "$ballast"
+exec sleep infinity

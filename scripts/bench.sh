@@ -102,7 +102,10 @@ if [ "$(stat -f -c %T "$storage")" = tmpfs ]; then
   ballastBytes=$((ballastBytes < halfBytes ? ballastBytes : halfBytes))
   scripts/ballast.sh "$folder" "$ballastBytes" >"$scratch/ballast" &
   pids[ballast]=$!
-  until grep -qs ready "$scratch/ballast"; do sleep 0.1; done
+  until grep -qs ready "$scratch/ballast"; do
+    kill -0 "${pids[ballast]}" || exit
+    sleep 0.1
+  done
 fi
 
 master="127.0.0.1:$(free_port)"
@@ -134,7 +137,9 @@ in_and_out 'two copies'
 bin/dfs --quiet set replicas 1 --yes --wait >/dev/null
 in_and_out 'one copy'
 add_peer peer-3
+until [ "$(bin/dfs peers --json | grep -c '"state":"up"')" -eq 3 ]; do sleep 0.1; done
 bin/dfs --quiet set replicas 3 --wait >/dev/null
+bin/dfs status --wait healthy --timeout 60 >/dev/null
 in_and_out 'three copies'
 
 megabytes() { awk -v bytes="$largeBytes" -v ns="$1" 'BEGIN { printf "%.0f MB/s\n", bytes / ns * 1000 }'; }

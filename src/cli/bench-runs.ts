@@ -84,10 +84,11 @@ export class Bench {
         for (const row of await this.#smallFiles(sizeBytes, atOnce)) await onRow(row);
       }
     }
-    for (const row of await this.#manyClients()) await onRow(row);
     for (const row of await this.#largeFile()) await onRow(row);
     await onRow(await this.#listing());
     await onRow(await this.#start());
+    // The last, as the clients stay connected.
+    for (const row of await this.#manyClients()) await onRow(row);
   }
 
   /** Removes whatever is left below the prefix; also after an interruption. */
@@ -220,7 +221,7 @@ export class Bench {
 
   #files(sizeBytes: number, of: string): readonly SmallFile[] {
     return Array.from({ length: this.#options.files }, (_, index) => ({
-      name: `${this.#prefix}${of}/${mixed(index)}`,
+      name: `${this.#prefix}${of}/${scattered(index)}`,
       content: () => pieceOf(index, sizeBytes, sizeBytes),
     }));
   }
@@ -258,7 +259,7 @@ interface SmallFile {
 }
 
 /** Numbers in another order than names: what is stored one after the other does not lie side by side. */
-function mixed(index: number): string {
+function scattered(index: number): string {
   return (Math.imul(index + 1, 0x9e3779b1) >>> 0).toString(16).padStart(8, '0');
 }
 

@@ -67,8 +67,8 @@ export interface ListEntry {
 }
 
 /**
- * Anything that yields bytes: a Readable is one. Strings are stored as UTF-8. Of a piece that was yielded the memory may
- * be used again when the next is asked for.
+ * Anything that yields bytes: a Readable is one. Strings are stored as UTF-8. The memory of a piece may be used again
+ * when the next is asked for.
  */
 export type Source = Uint8Array | string | AsyncIterable<Uint8Array | string> | Iterable<Uint8Array | string>;
 

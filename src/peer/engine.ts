@@ -139,7 +139,7 @@ export function buildEngine(parts: EngineParts): Engine {
     damage,
     scrub: new Scrub({ environment, store: parts.index, index, copies, damage, clock }),
     restCheck: new RestCheck({ log, leadership, comparison }),
-    surplus: new Surplus({ ...shared, damage, probe, giveWay, store: parts.index }),
+    surplus: new Surplus({ ...shared, damage, probe, store: parts.index }),
     salvage,
     sweeper: new Sweeper({ ...shared, ...stored, salvage, uploads, oldIds, sweepAfterMs: parts.sweepAfterMs }),
     listing: { environment, reader: parts.index, slotCount: parts.slotCount, leadership, serving },

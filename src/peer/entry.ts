@@ -62,7 +62,7 @@ export function queueKeyOf(key: EntryKey): string {
 }
 
 export function keyText(key: EntryKey): string {
-  return Buffer.from(key.buffer, key.byteOffset, key.length).toString('latin1');
+  return Buffer.from(key).toString('latin1');
 }
 
 export function isNameKey(key: EntryKey): boolean {

@@ -15,8 +15,7 @@ import type { Incoming, Outgoing } from '../protocol/session.js';
 import type { Checkpoints } from './checkpoints.js';
 import type { ClusterClock } from './cluster-clock.js';
 import type { Damage } from './damage.js';
-import type { EntryIndex, Fence } from './entry-index.js';
-import type { GiveWay } from './give-way.js';
+import type { EntryIndex } from './entry-index.js';
 import type { Identity } from './identity.js';
 import { decodeNumber, encodeNumber, seal, slotKey, unsealOrFail } from './index-layout.js';
 import type { Leadership } from './leadership.js';
@@ -35,15 +34,11 @@ export interface SurplusParts {
   readonly clock: ClusterClock;
   readonly damage: Damage;
   readonly checkpoints: Checkpoints;
-  readonly giveWay: GiveWay;
   currentMap(): ClusterMap | undefined;
 }
 
 const askTimeoutMs = 5000;
-/** In one transaction, behind which clients wait. */
-const entriesAtOnce = 20;
-/** What removing an entry counts as beside copying. */
-const entryBytes = 4096;
+const entriesAtOnce = 20; // in one transaction, behind which clients wait
 
 export class Surplus {
   readonly #parts: SurplusParts;
@@ -56,10 +51,10 @@ export class Surplus {
   async look(): Promise<void> {
     const map = this.#parts.currentMap();
     if (map === undefined || !this.#parts.clock.isTold || this.#isSetAside(map)) return;
-    if (this.#parts.checkpoints.isHolding) return;
     for (const slot of this.#parts.index.slotsHeld()) {
       const record = map.slots[slot];
       if (record === undefined) continue;
+      if (this.#parts.checkpoints.isHolding) return;
       if (this.#isNamed(record)) await this.#forgetSince(slot);
       else await this.#lookAt(map, slot, record);
     }
@@ -77,7 +72,7 @@ export class Surplus {
   }
 
   async #lookAt(map: ClusterMap, slot: SlotNumber, record: SlotRecord): Promise<void> {
-    const { clock, log, giveWay, me } = this.#parts;
+    const { clock, index, log } = this.#parts;
     const sinceMs = this.#since(slot);
     if (sinceMs !== undefined && clock.nowMs() < sinceMs + map.quarantineMs) return;
     if (!(await this.#isAllowed(map, slot, record))) return;
@@ -89,25 +84,14 @@ export class Surplus {
     const fence = { slot, slotEpoch: record.slotEpoch };
     let count = 0;
     for (let forgotten = entriesAtOnce; forgotten === entriesAtOnce; count += forgotten) {
-      forgotten = await giveWay.run(me.storeId, entriesAtOnce * entryBytes, () => this.#forgetSome(fence));
+      const current = this.#parts.currentMap();
+      const now = current?.slots[slot];
+      if (current === undefined || now === undefined || this.#isNamed(now) || this.#isSetAside(current)) return;
+      forgotten = await index.forget(fence, entriesAtOnce);
+      this.#parts.probe?.at({ point: 'surplusForgotten', slot });
     }
-    if (this.#isWantedAgain(slot)) return;
     await this.#forgetSince(slot);
     log.info({ slot, entries: count }, 'dropped a surplus copy');
-  }
-
-  /** Resolves to how many entries went; none, when the map has changed its mind. */
-  async #forgetSome(fence: Fence): Promise<number> {
-    if (this.#isWantedAgain(fence.slot)) return 0;
-    const forgotten = await this.#parts.index.forget(fence, entriesAtOnce);
-    this.#parts.probe?.at({ point: 'surplusForgotten', slot: fence.slot });
-    return forgotten;
-  }
-
-  #isWantedAgain(slot: SlotNumber): boolean {
-    const map = this.#parts.currentMap();
-    const record = map?.slots[slot];
-    return map === undefined || record === undefined || this.#isNamed(record) || this.#isSetAside(map);
   }
 
   async #isAllowed(map: ClusterMap, slot: SlotNumber, record: SlotRecord): Promise<boolean> {

@@ -42,7 +42,7 @@ export function unpackPlain(bytes: Uint8Array, entriesMax: number = limits.msgpa
 
 const protoKey = '__proto__';
 const shortKeyBytes = 24;
-/** The newest key of each length and ends: the same few come again and again, and the engine wants the same string. */
+/** The newest key of each place: the same few come again and again, and the engine wants the same string each time. */
 const knownKeys: (string | undefined)[] = Array(1024).fill(undefined);
 
 function placeOf(first: number, last: number, length: number): number {

@@ -1,7 +1,7 @@
 /**
  * What each change of a cluster cost, as a markdown table: requests that failed, what was moved beside what had to be,
- * how long it took, how slow clients were before, after and meanwhile. Exits 1, with sentences on stderr, where that is more
- * than may be.
+ * how long it took, how slow clients were before, after and meanwhile. Exits 1, with sentences on stderr, where that is
+ * more than may be.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

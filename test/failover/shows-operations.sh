@@ -17,7 +17,10 @@ if [[ -d /dev/shm && $(awk '/MemAvailable/ {print $2}' /proc/meminfo) -gt $((byt
   work=$in_memory
   "$checkout/scripts/ballast.sh" "$work" $((bytes * 4)) >"$work/ballast.out" &
   pid_of[ballast]=$!
-  until grep -qs ready "$work/ballast.out"; do sleep 0.1; done
+  until grep -qs ready "$work/ballast.out"; do
+    kill -0 "${pid_of[ballast]}" || exit
+    sleep 0.1
+  done
 fi
 
 start_cluster 5 --replaced-grace 1
@@ -60,6 +63,7 @@ copied_since() {
 # measured TITLE ASK DO: ASK says what would be moved, as JSON; DO does it and returns when nothing is left to move.
 measured() {
   local title=$1 ask=$2 act=$3 quiet_from quiet_until from until since
+  sleep "$quiet_s" # what the step before left over is removed meanwhile
   quiet_from=$(clock)
   sleep "$quiet_s"
   quiet_until=$(clock)

@@ -38,8 +38,8 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
-  await dfs.close();
-  await cluster.stop();
+  await dfs?.close().catch(() => undefined);
+  await cluster?.stop();
 });
 
 async function timed(work: () => Promise<unknown>): Promise<number> {

@@ -63,8 +63,9 @@ test('each row is measured so often as asked, after a run that does not count', 
     ],
   ]);
   expect(alone[0]).toMatchObject({ perSecond: { min: 1000, median: 1000, max: 1000 }, p50Ms: 1, p99Ms: 1 });
-  expect(rows.slice(-4).map(({ work }) => work)).toEqual(['send', 'receive', 'list', 'start']);
-  expect(rows.at(-2)?.perSecond.median).toBe(10_000);
+  const others = rows.filter(({ inFlight }) => inFlight === undefined);
+  expect(others.map(({ work }) => work)).toEqual(['send', 'receive', 'list', 'start']);
+  expect(others.at(-2)?.perSecond.median).toBe(10_000);
   // Four rows of small files, each three times, and half of the mixed ones; two of many clients; a large file, three
   // times; the listing's; processes, three times.
   expect(client.putCount).toBe(4 * 3 * 15 + 2 * 3 * 10 + 3 + 10 + 3);

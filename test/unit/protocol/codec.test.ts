@@ -1,7 +1,9 @@
 /** Untrusted msgpack is judged before it is decoded. */
+import { Packr } from 'msgpackr/pack';
 import { describe, expect, test } from 'vitest';
 import { isRefusal } from '../../../src/core/errors.js';
 import { packPlain, unpackPlain } from '../../../src/protocol/codec.js';
+import { Seeded } from '../../contract/seeded.js';
 
 const hex = (text: string): Uint8Array => new Uint8Array(Buffer.from(text.replaceAll(' ', ''), 'hex'));
 const ascii = (text: string): string => Buffer.from(text).toString('hex');
@@ -97,5 +99,33 @@ describe('plain msgpack', () => {
     expect(unpackPlain(hex(`81 ${key('a')} 98 ${numbers}`))).toEqual({
       a: [128, 32768, 2 ** 31, 2 ** 40, -1, -2, -3, -4],
     });
+  });
+
+  test('keys that look alike from their ends stay themselves', () => {
+    for (const name of ['axb', 'ayb', 'axb', 'aäb', 'a\u00e3b', 'axxb', 'ayyb', '', 'a']) {
+      expect(unpackPlain(packPlain({ [name]: name }))).toEqual({ [name]: name });
+    }
+    unpackPlain(packPlain({ abcde: 1 }));
+    expect(refusalOf(hex(`81 a5 ${ascii('abcd')}`))).toMatch(/ends in the middle/);
+    expect(refusalOf(hex(`81 a5 ${ascii('abcde')}`))).toMatch(/ends in the middle/);
+  });
+
+  test('whatever was packed is read as the library reads it', () => {
+    const library = new Packr({ useRecords: false, mapsAsObjects: true, int64AsType: 'number' });
+    const chance = new Seeded(1);
+    const value = (depth: number): unknown => {
+      const kind = chance.below(depth > 3 ? 7 : 9);
+      if (kind === 0) return chance.pick([null, true, false]);
+      if (kind === 1) return Math.floor(2 ** chance.between(0, 53)) * chance.pick([1, -1]);
+      if (kind === 2) return chance.between(-1e9, 1e9);
+      if (kind < 6) return chance.pick(['a', 'ä🐟', 'z'.repeat(40), 'y'.repeat(70_000), '\ufeffbom', '']);
+      if (kind === 6) return new Uint8Array(chance.below(300)).fill(7);
+      const items = Array.from({ length: chance.below(chance.pick([3, 20])) }, () => value(depth + 1));
+      return kind === 7 ? items : Object.fromEntries(items.map((item, at) => [`key${'é'.repeat(at % 3)}${at}`, item]));
+    };
+    for (let time = 0; time < 500; time++) {
+      const packed = packPlain({ value: value(0), again: value(0) });
+      expect(unpackPlain(Buffer.from(packed))).toEqual(library.unpack(packed));
+    }
   });
 });
