@@ -110,20 +110,34 @@ fi
 
 master="127.0.0.1:$(free_port)"
 export DFS_MASTER=$master DFS_CACHE="$scratch/cache"
-start master dfs-master --listen "$master"
-daemons=(master)
-add_peer() { # NAME
-  start "$1" dfs-peer --listen "127.0.0.1:$(free_port)" --master "$master"
-  daemons+=("$1")
+daemons=()
+start_cluster() { # COPIES PEERS
+  local peer
+  start master dfs-master --listen "$master" --replicas "$1"
+  daemons=(master)
+  for peer in $(seq "$2"); do
+    start "peer-$peer" dfs-peer --listen "127.0.0.1:$(free_port)" --master "$master"
+    daemons+=("peer-$peer")
+  done
+  bin/dfs status --wait healthy --timeout 60 >/dev/null
 }
-add_peer peer-1
-add_peer peer-2
-bin/dfs status --wait healthy --timeout 60 >/dev/null
+# With all that they stored.
+stop_cluster() {
+  local name
+  for name in "${daemons[@]}"; do kill "${pids[$name]}"; done
+  for name in "${daemons[@]}"; do
+    wait "${pids[$name]}" || true
+    unset "pids[$name]"
+    rm -rf "${folder:?}/$name"
+  done
+  rm -rf "$scratch/cache"
+}
+start_cluster 2 2
 
 echo "Node $(node --version), $(nproc) cores, data in $storage ($(stat -f -c %T "$storage")), two copies, fsync on"
 for name in "${daemons[@]}"; do echo "$name idle: $(anon_mb "${pids[$name]}") MB RssAnon"; done
 bin/dfs bench --files "${FILES:-10000}" --large "$large" --runs "${RUNS:-3}" --sizes "${SIZES:-4K,64K}" \
-  --in-flight "${IN_FLIGHT:-1,16,64}" --clients "${CLIENTS:-1,16,256}" --limits "$folder" 2>"$scratch/bench.log"
+  --in-flight "${IN_FLIGHT:-1,16,64}" --limits "$folder" 2>"$scratch/bench.log"
 
 head -c "$largeBytes" /dev/urandom >"$folder/large.bin"
 in_and_out() { # COPIES, in words
@@ -131,16 +145,16 @@ in_and_out() { # COPIES, in words
   weigh "receive $large, $1" bin/dfs --quiet receive large.bin -o "$folder/back.bin"
   cmp "$folder/large.bin" "$folder/back.bin"
   rm "$folder/back.bin"
-  bin/dfs --quiet rm large.bin
 }
 in_and_out 'two copies'
-bin/dfs --quiet set replicas 1 --yes --wait >/dev/null
-in_and_out 'one copy'
-add_peer peer-3
-until [ "$(bin/dfs peers --json | grep -c '"state":"up"')" -eq 3 ]; do sleep 0.1; done
-bin/dfs --quiet set replicas 3 --wait >/dev/null
-bin/dfs status --wait healthy --timeout 60 >/dev/null
-in_and_out 'three copies'
+bin/dfs bench --files "${FILES:-10000}" --large 0 --runs "${RUNS:-3}" --sizes 4K --in-flight 64 \
+  --clients "${CLIENTS:-1,16,256}" 2>"$scratch/bench.log" | grep -E '^work|clients'
+stop_cluster
+start_cluster 1 1
+in_and_out 'one copy, one peer'
+stop_cluster
+start_cluster 3 3
+in_and_out 'three copies, three peers'
 
 megabytes() { awk -v bytes="$largeBytes" -v ns="$1" 'BEGIN { printf "%.0f MB/s\n", bytes / ns * 1000 }'; }
 if command -v socat >/dev/null; then

@@ -3,8 +3,8 @@
  * cannot do without, measured in turn over real daemons.
  *
  * Other work on the machine only ever adds to what something takes, so of many short rounds the quickest counts, on
- * both sides. The bounds are half as much again as what was seen (docs/performance.md): a change that doubles what is
- * guarded fails, one by a tenth does not. By itself, as nothing else may run beside it:
+ * both sides. The bounds lie between what was seen on a busy machine and twice what was seen on a quiet one
+ * (docs/performance.md). By itself, as nothing else may run beside it:
  *
  *   npm run build && DFS_GUARD=1 TMPDIR=/dev/shm npx vitest run
  */
@@ -87,24 +87,24 @@ const lmdb =
     (await bare.putsMs({ count, sizeBytes: smallBytes, inFlight })) / count;
 
 it('a put of 4 KiB, one at a time', async () => {
-  expect(await ratio(() => each(100, 1, put), echo(1000, 1), lmdb(1000, 1))).toBeLessThan(100);
+  expect(await ratio(() => each(100, 1, put), echo(1000, 1), lmdb(1000, 1))).toBeLessThan(45);
 });
 
 it('puts of 4 KiB, 64 in flight', async () => {
-  expect(await ratio(() => each(1000, 64, put), echo(4000, 64), lmdb(4000, 64))).toBeLessThan(100);
+  expect(await ratio(() => each(1000, 64, put), echo(4000, 64), lmdb(4000, 64))).toBeLessThan(18);
 });
 
 it('a get of 4 KiB, one at a time', async () => {
-  expect(await ratio(() => each(100, 1, get), echo(1000, 1))).toBeLessThan(100);
+  expect(await ratio(() => each(100, 1, get), echo(1000, 1))).toBeLessThan(10);
 });
 
 it('gets of 4 KiB, 64 in flight', async () => {
-  expect(await ratio(() => each(1000, 64, get), echo(4000, 64))).toBeLessThan(100);
+  expect(await ratio(() => each(1000, 64, get), echo(4000, 64))).toBeLessThan(7.2);
 });
 
 it('a large file out', async () => {
   const send = () => timed(() => dfs.put('large', large));
-  expect(await ratio(send, () => bare.twoHopsMs(largeBytes))).toBeLessThan(100);
+  expect(await ratio(send, () => bare.twoHopsMs(largeBytes))).toBeLessThan(1.7);
 });
 
 it('a large file in', async () => {
@@ -113,5 +113,5 @@ it('a large file in', async () => {
       const file = await dfs.get('large', { reuseMemory: true });
       for await (const piece of file.body) expect(piece.length).toBeGreaterThan(0);
     });
-  expect(await ratio(receive, () => bare.oneHopMs(largeBytes))).toBeLessThan(100);
+  expect(await ratio(receive, () => bare.oneHopMs(largeBytes))).toBeLessThan(1.45);
 });
