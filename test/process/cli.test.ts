@@ -278,19 +278,17 @@ describe('a configuration file', () => {
 
 describe('dfs bench', () => {
   it('measures each kind of work on real files and leaves none behind', async () => {
-    const small = ['--sizes', '1K', '--in-flight', '4', '--files', '20', '--runs', '1'];
+    const small = ['--sizes', '1K', '--in-flight', '4', '--files', '20', '--runs', '1', '--clients', '2'];
     const rows = await cluster.dfsJson(['--bucket', 'bench', 'bench', ...small, '--large', '3M', '--limits', folder]);
-    expect(rows.map(({ work }) => work)).toEqual(['put', 'get', 'delete', 'send', 'receive', 'list', 'start']);
+    const ofOneClient = ['put', 'get', 'mixed', 'delete'];
+    expect(rows.map(({ work }) => work)).toEqual([...ofOneClient, 'send', 'receive', 'list', 'start', 'put', 'get']);
+    expect(rows.map(({ clients }) => clients)).toEqual([...Array(8).fill(undefined), 2, 2]);
     for (const { perSecond } of rows) expect(perSecond).toMatchObject({ median: expect.any(Number) });
     const limits = rows.map(({ limit }) => (limit as { of: string; share: number } | undefined)?.of);
     expect(limits).toEqual([
-      'LMDB alone',
-      'bare echo',
-      undefined,
-      expect.stringMatching('two'),
-      'one hop',
-      undefined,
-      "node -e ''",
+      ...['LMDB alone', 'bare echo', undefined, undefined],
+      ...[expect.stringMatching('two'), 'one hop', undefined, "node -e ''"],
+      ...['LMDB alone', 'bare echo'],
     ]);
     expect(await cluster.dfsJson(['--bucket', 'bench', 'ls'])).toEqual([]);
   });
