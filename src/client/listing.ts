@@ -67,16 +67,12 @@ export class Listing {
     const table = this.#caller.view.table ?? (await this.#caller.view.known(patience, this.#about()));
     const all = Array.from(table.map.slots, (_, slot) => slot);
     this.#sources = [newSource(all, after)];
-    try {
-      for (let left = limit; left > 0; ) {
-        await this.#fillAll(left);
-        const rows = this.#takeFirst(left);
-        if (rows.length === 0) return;
-        left -= rows.length;
-        yield rows;
-      }
-    } finally {
-      patience.abandon(); // of pages asked for ahead; the caller may have left early
+    for (let left = limit; left > 0; ) {
+      await this.#fillAll(left);
+      const rows = this.#takeFirst(left);
+      if (rows.length === 0) return;
+      left -= rows.length;
+      yield rows;
     }
   }
 
