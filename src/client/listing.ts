@@ -42,7 +42,7 @@ interface Source {
   rows: readonly ListRow[];
   next: number;
   isExhausted: boolean;
-  /** The page behind `after`, asked for before it is needed; resolves to nothing when that failed. */
+  /** The page behind `after`, asked for before it is needed; nothing when that failed: then it is asked for again. */
   ahead: Promise<Page | undefined> | undefined;
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Five peers hold 10,000 files of 2 GB together, and clients ask for more than 200 operations a second all the time: a
-# sixth peer joins, one is drained and removed, one is killed for good, the copies become three and two again. No request
-# fails, nothing is lost, no more is moved than must be, and clients hardly feel it. Prints a table.
+# sixth peer joins, one is drained and removed, one is killed for good, the copies become three and two again. No
+# request fails, nothing is lost, no more is moved than must be, and clients hardly feel it. Prints a table.
 # FILES=1000 makes it a tenth of that.
 . "$(dirname "$0")/lib.sh"
 files=${FILES:-10000}
@@ -143,8 +143,8 @@ stop_workload
 
 lost=$(kept --check 2>"$work/lost.txt") || lost="unknown: $(head -n 1 "$work/lost.txt")"
 [[ $lost == 0 ]] || complain "$lost kept files are lost: $(head -n 3 "$work/lost.txt" | tr '\n' ' ')"
-node "$programs/operations-table.js" --history "$work/workload1.jsonl" --steps "$work/steps.jsonl" --quiet-after "$quiet_after" \
-  >"$work/table.md" 2>"$work/beyond.txt" || true
+node "$programs/operations-table.js" --history "$work/workload1.jsonl" --steps "$work/steps.jsonl" \
+  --quiet-after "$quiet_after" >"$work/table.md" 2>"$work/beyond.txt" || true
 while read -r line; do complain "$line"; done <"$work/beyond.txt"
 cat "$work/table.md"
 finish --no-failures --note "$files kept files, $lost lost"
